@@ -1,0 +1,36 @@
+# The verbs of this project. Each does all its own set-up.
+DEVICE ?= cpu
+PROFILE ?= demo
+ARGS ?=
+export PYTHON
+
+.PHONY: demo test test-all lint up down setup plan constraints
+
+demo: setup  ## Run the whole pipeline (PROFILE=demo or smollm2) and watch it
+	@.venv/bin/spot run --profile $(PROFILE) $(ARGS)
+
+test: lint  ## What CI runs
+	@.venv/bin/python -m pytest -m "not slow" $(ARGS)
+
+test-all: lint  ## Everything, the long tests too
+	@.venv/bin/python -m pytest $(ARGS)
+
+lint: setup  ## Style and direction of imports
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/lint-imports
+
+up: setup  ## Start Prefect's server and a worker, and deploy the flows
+	@.venv/bin/spot up
+
+down:  ## Stop what `make up` or `make demo` started
+	@.venv/bin/spot down
+
+plan: setup  ## Dry run: what would run, be reused, and cost
+	@.venv/bin/spot plan --profile $(PROFILE) $(ARGS)
+
+setup:  ## Make the environment in .venv (DEVICE=cpu or gpu)
+	@deployments/setup.sh $(DEVICE) $(PROFILE)
+
+constraints: setup  ## Pin the newest versions that work together
+	@deployments/constraints/update.sh

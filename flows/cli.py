@@ -1,0 +1,122 @@
+"""The command `spot`: start services, run a profile and watch it, plan without running."""
+
+import json
+from typing import Annotated
+
+import typer
+import yaml
+from pydantic import ValidationError
+from rich.console import Console
+
+from spot_core.config.profiles import profile_names
+from spot_core.errors import SpotError
+
+app = typer.Typer(
+    help="Surgical Post-Training: lift a model's reasoning by training on minimal corrections of its mistakes.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+console = Console()
+
+Profile = Annotated[
+    str, typer.Option(help=f"One of {', '.join(profile_names())}, or a YAML file of your own.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="A setting to change, e.g. train.objective=dpo. May be given several times."),
+]
+Refresh = Annotated[
+    list[str] | None,
+    typer.Option(help="A stage to make anew although its artifact exists. May be given several times."),
+]
+
+
+def overrides(settings: list[str]) -> dict:
+    """Turns ``a.b=value`` into nested settings; values are read as YAML."""
+    result: dict = {}
+    for setting in settings:
+        path, equals, value = setting.partition("=")
+        if not equals or not path:
+            raise typer.BadParameter(
+                f"--set {setting!r}: write section.field=value, e.g. train.objective=dpo"
+            )
+        *sections, field = path.split(".")
+        room = result
+        for section in sections:
+            room = room.setdefault(section, {})
+        room[field] = yaml.safe_load(value)
+    return result
+
+
+@app.command()
+def run(
+    profile: Profile = "demo",
+    settings: Settings = None,
+    run_name: Annotated[str | None, typer.Option(help="Name of the run; unset: one is made up.")] = None,
+    refresh: Refresh = None,
+) -> None:
+    """Run the whole pipeline through its deployment and watch it. Starts server and worker if none is up."""
+    from deployments.local import up  # noqa: PLC0415
+    from flows.watch import run_and_watch  # noqa: PLC0415
+
+    up(console)
+    parameters = {
+        "profile": profile,
+        "config": overrides(settings or []) or None,
+        "run_name": run_name,
+        "refresh": refresh or None,
+    }
+    raise typer.Exit(run_and_watch({k: v for k, v in parameters.items() if v is not None}, console))
+
+
+@app.command()
+def plan(profile: Profile = "demo", settings: Settings = None, refresh: Refresh = None) -> None:
+    """Dry run: the stages, what is reused, how much work and memory it takes, and the first prompt."""
+    from spot_core.config.spot import SpotConfig  # noqa: PLC0415
+    from spot_core.pipeline.plan import make_plan  # noqa: PLC0415
+
+    config = SpotConfig.from_profile(profile, **overrides(settings or []))
+    console.print(
+        make_plan(config, refresh=tuple(refresh or ())).text(), markup=False, highlight=False, soft_wrap=True
+    )
+
+
+@app.command()
+def show(profile: Profile = "demo", settings: Settings = None) -> None:
+    """Print a profile's whole configuration as YAML, with every default filled in."""
+    from spot_core.config.spot import SpotConfig  # noqa: PLC0415
+
+    config = SpotConfig.from_profile(profile, **overrides(settings or []))
+    console.print(
+        yaml.safe_dump(json.loads(config.model_dump_json()), sort_keys=False), markup=False, highlight=False
+    )
+
+
+@app.command(name="up")
+def up_command() -> None:
+    """Start Prefect's server and a worker on this machine, and deploy the flows."""
+    from deployments.local import ui_url, up  # noqa: PLC0415
+
+    up(console)
+    console.print(f"Prefect UI: {ui_url()}\nTry: prefect deployment run spot/full")
+
+
+@app.command(name="down")
+def down_command() -> None:
+    """Stop the server and the worker that `up` or `run` started, and nothing else."""
+    from deployments.local import down  # noqa: PLC0415
+
+    down(console)
+
+
+def main() -> None:
+    """Entry point: what a user did wrong is told in a few lines, without a traceback."""
+    try:
+        app()
+    except (SpotError, ValidationError) as error:
+        Console(stderr=True).print(f"error: {error}", style="red", markup=False)
+        raise SystemExit(2) from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,13 @@
+"""Stage 5, evaluate: accuracy before and after."""
+
+from prefect import flow
+
+from flows.stage import STAGE_OPTIONS, begin
+from tasks.evaluate import evaluate_models
+
+
+@flow(name="evaluate", **STAGE_OPTIONS)
+def evaluate(run_name: str, store: str = "artifacts", refresh: bool = False) -> None:
+    """Runs stage `evaluate` of the run `run_name`: makes what is missing, or with `refresh` makes it anew."""
+    begin("evaluate", run_name, store, refresh=refresh)
+    evaluate_models(run_name, store)

@@ -1,0 +1,84 @@
+"""The whole method as one flow: rollout → filter → rectify → train → evaluate.
+
+Run it with `prefect deployment run spot/full`, watch it in the Prefect UI, rerun what failed.
+"""
+
+from typing import Any
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from flows.evaluate import evaluate
+from flows.filter import filter
+from flows.rectify import rectify
+from flows.rollout import rollout
+from flows.train import train
+from spot_core.config.spot import STAGES, SpotConfig, SpotOverrides, StageName
+from spot_core.pipeline.resolve import Resolver
+from spot_core.runs import Run
+from tasks.plan import show_plan
+from tasks.prepare import prepare
+from tasks.summary import summarise
+
+STAGE_FLOWS = {"rollout": rollout, "filter": filter, "rectify": rectify, "train": train, "evaluate": evaluate}
+
+
+@flow(name="spot", persist_result=True, result_serializer="json")
+def spot(
+    profile: str = "demo",
+    config: SpotOverrides | None = None,
+    run_name: str | None = None,
+    refresh: list[StageName] | None = None,
+    dry_run: bool = False,
+) -> dict[str, Any]:
+    """Lifts a model's reasoning by training on minimal corrections of its own mistakes (SPoT, arXiv 2603.01683).
+
+    Args:
+        profile: Name of a profile (demo, smollm2, qwen3-8b, llama3.1-8b), or the path of a YAML file.
+        config: Settings that differ from the profile's.
+        run_name: Name of the run and of its folder in the store; unset: the flow run's name.
+        refresh: Stages to make anew although their artifacts exist.
+        dry_run: Only show what would run, what is reused, and what it would cost.
+
+    Returns:
+        The run's summary, as in `summary.json`.
+    """
+    overrides = config.model_dump(mode="json", exclude_unset=True) if config else {}
+    settings = SpotConfig.from_profile(profile, **overrides)
+    if dry_run:
+        return show_plan(settings, tuple(refresh or ()))
+    run = Run.create(settings, run_name or flow_run.name, refresh=tuple(refresh or ()))
+    prepare(run.name, settings.store)
+    for stage in STAGES:
+        if reason := Resolver(run).nothing_to_train_on():
+            run.skip(stage, reason)
+            continue
+        ensure(stage, run.name, settings.store)
+        run = Run.open(settings.store, run.name)
+    return summarise(run.name, settings.store)
+
+
+def ensure(stage: StageName, run_name: str, store: str) -> None:
+    """Runs a stage unless the store has all of it.
+
+    On a retry Prefect answers for a stage that completed before without running it. The store knows better: if
+    something is still missing after that, an artifact was lost since, and the stage runs under a new flow run.
+    """
+    for _ in range(2):
+        resolver = Resolver(Run.open(store, run_name))
+        if resolver.complete(stage):
+            record_reuse(resolver, stage)
+            return
+        state = STAGE_FLOWS[stage](run_name, store, return_state=True)
+        if not state.is_completed():
+            state.result()  # raises what the stage raised
+    assert Resolver(Run.open(store, run_name)).complete(stage), (
+        f"stage {stage} completed without its artifact"
+    )
+
+
+def record_reuse(resolver: Resolver, stage: StageName) -> None:
+    """Notes in the run's record which artifacts it uses."""
+    for node in resolver.stage(stage):
+        assert node.artifact is not None
+        resolver.run.use(node.name, node.artifact, reused=True)

@@ -1,0 +1,13 @@
+"""Stage 1, rollout: the policy answers every question."""
+
+from prefect import flow
+
+from flows.stage import STAGE_OPTIONS, begin
+from tasks.rollout import roll_out
+
+
+@flow(name="rollout", **STAGE_OPTIONS)
+def rollout(run_name: str, store: str = "artifacts", refresh: bool = False) -> None:
+    """Runs stage `rollout` of the run `run_name`: makes what is missing, or with `refresh` makes it anew."""
+    begin("rollout", run_name, store, refresh=refresh)
+    roll_out(run_name, store)

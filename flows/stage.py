@@ -1,0 +1,24 @@
+"""What the five stage flows have in common."""
+
+from typing import Any
+
+from prefect.runtime import flow_run
+
+from spot_core.config.spot import StageName
+from spot_core.pipeline.resolve import Resolver
+from spot_core.runs import Run
+
+STAGE_OPTIONS: dict[str, Any] = {
+    "flow_run_name": "{run_name}",
+    "persist_result": False,  # the artifact store is the source of truth
+}
+
+
+def begin(stage: StageName, run_name: str, store: str, *, refresh: bool) -> None:
+    """Asks for a new generation of the stage's artifacts if so told; a retry goes on with the one begun."""
+    if not refresh or (flow_run.run_count or 1) > 1:
+        return
+    run = Run.open(store, run_name)
+    for node in Resolver(run).stage(stage):
+        if node.recipe is not None and node.recipe.stage == stage:
+            run.ask_anew(node.recipe, again=True)

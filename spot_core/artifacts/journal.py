@@ -1,0 +1,104 @@
+"""An append-only journal: a row given to it survives kill -9 of the process that wrote it."""
+
+import json
+import logging
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+log = logging.getLogger(__name__)
+
+
+def _encode(record: dict[str, Any]) -> bytes:
+    # surrogatepass would write invalid UTF-8; JSON's \u escapes keep lone surrogates of model output as they are.
+    body = json.dumps(record, separators=(",", ":"), ensure_ascii=True).encode("ascii")
+    return b"%08x %s\n" % (zlib.crc32(body), body)
+
+
+def _decode(line: bytes) -> dict[str, Any] | None:
+    if len(line) < 10 or not line.endswith(b"\n") or line[8:9] != b" ":
+        return None
+    body = line[9:-1]
+    try:
+        if int(line[:8], 16) != zlib.crc32(body):
+            return None
+    except ValueError:
+        return None
+    return json.loads(body)
+
+
+def read_journal(path: Path) -> Iterator[dict[str, Any]]:
+    """Yields the records of a journal up to the first one that was not written whole."""
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        for line in file:
+            record = _decode(line)
+            if record is None:
+                log.warning("%s: the last record was cut by a crash and is made again", path)
+                return
+            yield record
+
+
+class Journal:
+    """Appends JSON records to a file, one write call each; one writer at a time.
+
+    On opening, what follows the last whole record (a crash in the middle of a write) is cut off.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        whole = 0
+        if path.exists():
+            with path.open("rb") as file:
+                for line in file:
+                    if _decode(line) is None:
+                        break
+                    whole += len(line)
+        self._fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+        os.ftruncate(self._fd, whole)
+        os.lseek(self._fd, whole, os.SEEK_SET)
+        self._whole = whole
+
+    def append(self, record: dict[str, Any]) -> None:
+        """Writes one record; when this returns, the record outlives the process.
+
+        Raises:
+            OSError: the disk is full or gone. The journal keeps every earlier record.
+        """
+        data = _encode(record)
+        written = os.write(self._fd, data)
+        if written != len(data):
+            os.ftruncate(self._fd, self._whole)
+            os.lseek(self._fd, self._whole, os.SEEK_SET)
+            raise OSError(f"{self.path}: only {written} of {len(data)} bytes were written; is the disk full?")
+        self._whole += written
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return read_journal(self.path)
+
+    def close(self) -> None:
+        """Flushes to the disk and closes the file."""
+        if self._fd >= 0:
+            os.fsync(self._fd)
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def read_plain_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yields the records of a plain JSON Lines file written by a process that has ended."""
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            yield json.loads(line)

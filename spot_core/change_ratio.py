@@ -1,0 +1,55 @@
+"""How much of a rectified response is new: the change ratio R and the regions of the edit, by exact LCS.
+
+R(y⁻, y⁺) = 1 − |LCS(y⁻, y⁺)| / |y⁺| over token ids of the policy's own tokenizer (SPoT, arXiv 2603.01683).
+`difflib` is not used: its matching blocks are a heuristic, not a longest common subsequence.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os.path import commonprefix
+
+from rapidfuzz.distance import LCSseq
+
+
+@dataclass(frozen=True, slots=True)
+class EditRegion:
+    """One maximal run of change: `rejected[rejected_start:rejected_end]` became `chosen[chosen_start:chosen_end]`."""
+
+    rejected_start: int
+    rejected_end: int
+    chosen_start: int
+    chosen_end: int
+
+
+def change_ratio(rejected_ids: Sequence[int], chosen_ids: Sequence[int]) -> float:
+    """R in 0 … 1: the share of the chosen ids that is not part of an LCS with the rejected ones.
+
+    Terminators are for the caller to leave out. An empty `chosen_ids` has nothing new in it, but deletes
+    everything: 1.0 if something was deleted, 0.0 if both are empty.
+    """
+    if not chosen_ids:
+        return 1.0 if rejected_ids else 0.0
+    return 1.0 - LCSseq.similarity(rejected_ids, chosen_ids) / len(chosen_ids)
+
+
+def edit_regions(rejected_ids: Sequence[int], chosen_ids: Sequence[int]) -> list[EditRegion]:
+    """The runs of change between two sequences, left to right, from one exact LCS alignment."""
+    regions: list[EditRegion] = []
+    for code in LCSseq.opcodes(rejected_ids, chosen_ids):
+        if code.tag == "equal":
+            continue
+        region = EditRegion(code.src_start, code.src_end, code.dest_start, code.dest_end)
+        last = regions[-1] if regions else None
+        if last and (last.rejected_end, last.chosen_end) == (region.rejected_start, region.chosen_start):
+            region = EditRegion(
+                last.rejected_start, region.rejected_end, last.chosen_start, region.chosen_end
+            )
+            regions[-1] = region
+        else:
+            regions.append(region)
+    return regions
+
+
+def shared_prefix_length(rejected_ids: Sequence[int], chosen_ids: Sequence[int]) -> int:
+    """How many leading ids two sequences share."""
+    return len(commonprefix([rejected_ids, chosen_ids]))

@@ -1,0 +1,20 @@
+"""Checks the final answer of a response against the gold answer.
+
+`rules` decides a row: `extraction` finds the answer, `comparison` (on `notation` and `quantity`) settles the easy
+majority exactly, and `engine` (math-verify on SymPy) settles the rest in the killable workers of `pool`.
+"""
+
+from spot_core.checker.pool import CheckerPool, check, check_many
+from spot_core.checker.verdict import CHECKER_VERSION, VERDICTS, CheckItem, Kind, Verdict, VerdictName
+
+__all__ = [
+    "CHECKER_VERSION",
+    "VERDICTS",
+    "CheckItem",
+    "CheckerPool",
+    "Kind",
+    "Verdict",
+    "VerdictName",
+    "check",
+    "check_many",
+]

@@ -1,0 +1,175 @@
+"""Finds the final answer that a response states; everything here is linear in the response's length.
+
+Order: the last well-formed `\\boxed{}`, then the last explicit final-answer form (`#### x`, `A: x` as the last
+line, `Answer: x`, "the answer is x"), then a response that is nothing but an answer, and last the conclusion of the
+closing sentence. Numbers that merely occur in the text are never taken.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+MAX_ANSWER_CHARS = 2_000
+"""Longer "answers" are text that ran away, not answers; no gold answer in use comes near."""
+
+_THINK_TAG = re.compile("</?think>")
+_END_OF_TURN = re.compile(r"<\|(?:im_start|im_end|eot_id|end_of_text|endoftext)\|>|</s>")
+_BOX = re.compile(r"\\f?boxed\s*\{")
+MAX_BETWEEN_BOXES = 40
+"""Characters between two boxes of one statement, as in `\\boxed{-2} \\quad \\text{and} \\quad \\boxed{1}`."""
+
+_BOLD = r"[*_`]{0,3}"
+_LINE_FORM = re.compile(
+    rf"^[ \t]*(?:[-*>#][ \t]+)?(?:\#{{4}}|{_BOLD}(?:the[ \t]+)?(?:final[ \t]+)?answer{_BOLD}[ \t]*[:=]{_BOLD}"
+    rf"|{_BOLD}answer{_BOLD}[ \t]*(?=\$|\\[(\[]))",
+    re.IGNORECASE | re.MULTILINE,
+)
+_SENTENCE_FORM = re.compile(r"\banswer[ \t]+(?:is|are|equals)\b[ \t]*:?", re.IGNORECASE)
+_LAST_LINE_A = re.compile(r"^[ \t]*A:[ \t]*(.*)$")
+_SENTENCE_END = re.compile(r"\.[ \t]+(?=[A-Z<])")
+_CLOSING_REMARK = re.compile(r"\.?[ \t]*I hope (?:it is|this is|this|it).{0,40}$", re.IGNORECASE)
+
+_MATH = r"\$\$[^$]+\$\$|\$[^$\n]+\$|\\\([^\n]+?\\\)|\\\[.+?\\\]"
+_MATH_LIST = re.compile(rf"(?:{_MATH})(?:[ \t]*(?:,|and|or|, and|, or)[ \t]*(?:{_MATH}))*", re.DOTALL)
+_UNIT_WORDS = r"[ \t]*(?:percent(?:age)?|pct|%|[A-Za-z]{2,12})?"
+_BARE_MATH = re.compile(rf"(?:{_MATH_LIST.pattern}){_UNIT_WORDS}\.?", re.DOTALL)
+_BARE_NUMBER = re.compile(r"[-+−]?[$€£]?[-+−]?(?:\d|\.\d)[\d.,/eE+\- ]*[ \t]*(?:%|pct|percent)?\.?")
+_CONCLUSION = re.compile(r"^(?:so|thus|hence|therefore)\b[^\n]*", re.IGNORECASE)
+_CONCLUDED_VALUE = re.compile(r"(?:\bis|\bare|=)[ \t]+([-+−]?[$€£]?\d[\d.,/]*[^\s\d.,]{0,6})\.?$")
+_AFTER_MATH = re.compile(r"[ \t]*(?:is (?:our|the) (?:final )?(?:answer|solution))?[ \t.]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """The final answer and the form it was stated in."""
+
+    answer: str
+    form: str
+    certain: bool = True
+    """False for a conclusion that was not announced as the answer: it can confirm the gold, never refute it."""
+    box_list: str | None = None
+    """All boxes of the closing statement joined by commas, where more than one stands there."""
+
+
+def visible_text(response: str) -> str:
+    """The response without its thinking and without what follows the end of the turn.
+
+    A closing tag without its opening one (the template opened it in the prompt) hides everything before it; an
+    opening tag that is never closed hides everything after it.
+    """
+    kept, position, thinking = [], 0, False
+    for tag in _THINK_TAG.finditer(response):
+        if tag.group() == "</think>":
+            if not thinking:
+                kept.clear()
+            position, thinking = tag.end(), False
+        elif not thinking:
+            kept.append(response[position : tag.start()])
+            thinking = True
+    if not thinking:
+        kept.append(response[position:])
+    text = "".join(kept)
+    ended = _END_OF_TURN.search(text)
+    return text[: ended.start()] if ended and ended.start() else text
+
+
+def _boxes(text: str) -> Iterator[tuple[int, int, str]]:
+    """Start, end and content of every outermost box with balanced braces and a content, in order."""
+    open_boxes: list[tuple[int, int, int]] = []  # (start of \boxed, start of content, depth of its brace)
+    found: list[tuple[int, int, str]] = []
+    box_starts = {match.end() - 1: match.start() for match in _BOX.finditer(text)}
+    depth, escaped = 0, False
+    for position, character in (
+        (match.start(), match.group()) for match in re.finditer(r"[\\{}]|[^\\{}]+", text)
+    ):
+        if escaped:
+            escaped = False  # an escaped brace is a character of the answer (a set), not a group
+        elif character == "\\":
+            escaped = True
+        elif character == "{":
+            depth += 1
+            if position in box_starts:
+                open_boxes.append((box_starts[position], position + 1, depth))
+        elif character == "}" and depth:
+            if open_boxes and open_boxes[-1][2] == depth:
+                start, content_start, _ = open_boxes.pop()
+                content = text[content_start:position].strip()
+                while found and found[-1][0] > start:
+                    found.pop()  # boxes inside this one
+                if content:
+                    found.append((start, position + 1, content))
+            depth -= 1
+    yield from found
+
+
+def _closing_boxes(text: str) -> Extraction | None:
+    boxes = list(_boxes(text))
+    if not boxes:
+        return None
+    together = [boxes[-1]]
+    for box in reversed(boxes[:-1]):
+        if together[0][0] - box[1] > MAX_BETWEEN_BOXES:
+            break
+        together.insert(0, box)
+    answer = _BOX.sub("{", boxes[-1][2]) if _BOX.search(boxes[-1][2]) else boxes[-1][2]
+    joined = ", ".join(content for _, _, content in together) if len(together) > 1 else None
+    return Extraction(answer, "boxed", box_list=joined)
+
+
+def _clean(answer: str) -> str:
+    """Without Markdown emphasis, closing remarks and the full stop of the sentence."""
+    answer = _CLOSING_REMARK.sub("", answer).strip().strip("*`_ \t")
+    if answer.endswith((".", ",", ";")) and not answer.endswith("..."):
+        answer = answer[:-1].rstrip()
+    if len(answer) > 2 and answer[0] == answer[-1] and answer[0] in "\"'":
+        answer = answer[1:-1]
+    return answer.strip("* \t")
+
+
+def _announced(text: str) -> Extraction | None:
+    last_line = text.rstrip().rsplit("\n", 1)[-1]
+    if (match := _LAST_LINE_A.match(last_line)) and (answer := _clean(match[1])):
+        return Extraction(answer, "a_line")
+    forms = [(match.end(), "answer_line") for match in _LINE_FORM.finditer(text)]
+    forms += [(match.end(), "answer_sentence") for match in _SENTENCE_FORM.finditer(text)]
+    for start, form in sorted(forms, reverse=True):
+        # The value may stand on the next line, or open a display formula over several lines.
+        rest = text[start : start + MAX_ANSWER_CHARS].lstrip(" \t*\n")
+        formula = _MATH_LIST.match(rest)
+        if formula and _AFTER_MATH.fullmatch(rest[formula.end() :].split("\n", 1)[0]):
+            answer = formula.group()
+        else:
+            answer = _SENTENCE_END.split(rest.split("\n", 1)[0], maxsplit=1)[0]
+        if answer := _clean(answer):
+            return Extraction(answer, form)
+    return None
+
+
+def _whole_response(text: str) -> Extraction | None:
+    text = text.strip()
+    if len(text) > MAX_ANSWER_CHARS:
+        return None
+    if _BARE_NUMBER.fullmatch(text) or _BARE_MATH.fullmatch(text):
+        return Extraction(_clean(text), "whole_response")
+    return None
+
+
+def _conclusion(text: str) -> Extraction | None:
+    """The value of a closing sentence: its last formula, or a number after "is" in a "Therefore …" sentence."""
+    line = text.rstrip()[-MAX_ANSWER_CHARS:].rsplit("\n", 1)[-1].strip()
+    formulas = list(_MATH_LIST.finditer(line))
+    if formulas and _AFTER_MATH.fullmatch(line, formulas[-1].end()):
+        return Extraction(formulas[-1].group(), "conclusion", certain=False)
+    sentence = _SENTENCE_END.split(line)[-1]
+    if _CONCLUSION.match(sentence) and (match := _CONCLUDED_VALUE.search(sentence)):
+        return Extraction(_clean(match[1]), "conclusion", certain=False)
+    return None
+
+
+def extract_answer(response: str) -> Extraction | None:
+    """The final answer of the response, or None where it states none."""
+    text = visible_text(response)
+    for find in (_closing_boxes, _announced, _whole_response, _conclusion):
+        if (extraction := find(text)) is not None:
+            return None if len(extraction.answer) > MAX_ANSWER_CHARS else extraction
+    return None

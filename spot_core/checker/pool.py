@@ -1,0 +1,167 @@
+"""Checks many rows: fast rules here, the rest in worker processes that are killed at the time limit.
+
+Workers start with the first row that needs one. They are spawned (a fork would inherit the parent's pipes and
+locks) and do not load the caller's main module, so a script needs no `if __name__ == "__main__"` and a flow's
+workers do not import Prefect.
+"""
+
+import atexit
+import functools
+import os
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from multiprocessing.context import SpawnContext, SpawnProcess
+from types import ModuleType
+from typing import Self
+
+from pebble import ProcessExpired, ProcessFuture, ProcessPool
+
+from spot_core.checker.comparison import Decision
+from spot_core.checker.rules import SlowCase, decide
+from spot_core.checker.verdict import CheckItem, Kind, Verdict
+from spot_core.checker.worker import compare, start_worker
+
+LOOK_AHEAD_ROWS = 1_024
+"""Rows read ahead of the row that is awaited; bounds memory for endless inputs."""
+POOL_LOST_POLL_SECONDS = 1.0
+"""How often a waiting row looks whether the pool still lives: pebble drops queued tasks of a broken pool."""
+DEFAULT_TIMEOUT_SECONDS = 2.0
+
+
+class _ProcessWithoutMain(SpawnProcess):
+    _hidden = threading.Lock()
+
+    @classmethod
+    def _Popen(cls, process_obj: SpawnProcess) -> object:  # noqa: N802 - multiprocessing's name
+        # Spawn tells the child to import the parent's main module; an empty one leaves nothing to import.
+        with cls._hidden:
+            main = sys.modules["__main__"]
+            sys.modules["__main__"] = ModuleType("__main__")
+            try:
+                return SpawnProcess._Popen(process_obj)
+            finally:
+                sys.modules["__main__"] = main
+
+
+class _SpawnContext(SpawnContext):
+    Process = _ProcessWithoutMain
+
+
+class CheckerPool:
+    """A pool of checking processes; safe to share between threads.
+
+    `workers`: processes for the slow rows, 0 for one per core. `timeout_seconds`: wall time of one comparison.
+    """
+
+    def __init__(self, *, workers: int = 0, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> None:
+        assert workers >= 0, workers
+        assert timeout_seconds > 0, timeout_seconds
+        self._workers = workers or len(os.sched_getaffinity(0))
+        self._timeout_seconds = timeout_seconds
+        self._lock = threading.Lock()
+        self._pool: ProcessPool | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stops the workers; rows still in them are given up."""
+        with self._lock:
+            self._discard()
+
+    def check(
+        self, response: str, gold: str, *, kind: Kind = "math", finish_reason: str | None = None
+    ) -> Verdict:
+        """The verdict on one response."""
+        return next(self.check_many([CheckItem(response, gold, kind, finish_reason)]))
+
+    def check_many(self, items: Iterable[CheckItem]) -> Iterator[Verdict]:
+        """One verdict per item, in order, as they become known."""
+        waiting: deque[Verdict | tuple[SlowCase, ProcessFuture]] = deque()
+        try:
+            for item in items:
+                outcome = decide(item)
+                waiting.append((outcome, self._submit(outcome)) if isinstance(outcome, SlowCase) else outcome)
+                while waiting and (len(waiting) > LOOK_AHEAD_ROWS or _is_known(waiting[0])):
+                    yield self._verdict(waiting.popleft())
+            while waiting:
+                yield self._verdict(waiting.popleft())
+        finally:
+            for row in waiting:
+                if isinstance(row, tuple):
+                    row[1].cancel()
+
+    def _verdict(self, row: Verdict | tuple[SlowCase, ProcessFuture]) -> Verdict:
+        if isinstance(row, Verdict):
+            return row
+        case, future = row
+        return case.verdict(self._decision(case, future))
+
+    def _decision(self, case: SlowCase, future: ProcessFuture) -> Decision:
+        for last_try in (False, True):
+            error = self._wait(future)
+            if error is None:
+                return future.result()
+            if isinstance(error, TimeoutError):
+                return "timeout", "time_limit"
+            # A worker may have died of this very row, or been killed by chance: one more try tells.
+            if not isinstance(error, ProcessExpired | RuntimeError):
+                raise error
+            if not last_try:
+                future = self._submit(case)
+        return "timeout", "worker_died"
+
+    def _wait(self, future: ProcessFuture) -> BaseException | None:
+        while True:
+            try:
+                return future.exception(timeout=POOL_LOST_POLL_SECONDS)
+            except TimeoutError:
+                with self._lock:
+                    if self._pool is None or not self._pool.active:
+                        return RuntimeError("the pool is gone")
+
+    def _submit(self, case: SlowCase) -> ProcessFuture:
+        with self._lock:
+            if self._pool is None or not self._pool.active:
+                self._discard()
+                self._pool = ProcessPool(self._workers, initializer=start_worker, context=_SpawnContext())
+            args = (case.kind, case.answer, case.gold, self._timeout_seconds)
+            return self._pool.schedule(compare, args=args, timeout=self._timeout_seconds)
+
+    def _discard(self) -> None:
+        if self._pool is not None:
+            self._pool.stop()
+            self._pool.join()
+            self._pool = None
+
+
+def _is_known(row: Verdict | tuple[SlowCase, ProcessFuture]) -> bool:
+    return isinstance(row, Verdict) or row[1].done()
+
+
+@functools.cache
+def _shared_pool() -> CheckerPool:
+    pool = CheckerPool(workers=1)
+    atexit.register(pool.close)
+    return pool
+
+
+def check(response: str, gold: str, *, kind: Kind = "math", finish_reason: str | None = None) -> Verdict:
+    """The verdict on one response, from any thread; a worker process starts with the first slow comparison.
+
+    For many rows use `check_many`, for other limits a `CheckerPool`.
+    """
+    return _shared_pool().check(response, gold, kind=kind, finish_reason=finish_reason)
+
+
+def check_many(
+    items: Iterable[CheckItem], *, workers: int, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+) -> Iterator[Verdict]:
+    """One verdict per item, in order; the workers live as long as the iteration."""
+    with CheckerPool(workers=workers, timeout_seconds=timeout_seconds) as pool:
+        yield from pool.check_many(items)

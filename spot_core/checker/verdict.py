@@ -1,0 +1,39 @@
+"""What the checker is asked and what it answers."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+VerdictName = Literal["correct", "incorrect", "no_answer", "truncated", "ambiguous", "timeout"]
+VERDICTS: tuple[VerdictName, ...] = get_args(VerdictName)
+
+Kind = Literal["math", "exact", "pattern"]
+
+CHECKER_VERSION: int = 1
+"""Raised whenever any verdict can change; part of the filter artifact's key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The outcome for one response.
+
+    `correct` and `incorrect` are certain. `no_answer`: nothing was stated as the final answer. `truncated`: the
+    response hit its token limit. `ambiguous`: careful readers could disagree, or the comparison engine could
+    not read an answer. `timeout`: the time or memory limit ended the comparison.
+    """
+
+    verdict: VerdictName
+    extracted_answer: str | None
+    """The final answer as it stands in the response; None where there is none."""
+    method: str
+    """The rule that decided, such as `boxed/numeric` (how the answer was found / how it was compared)."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckItem:
+    """One response with the gold answer it has to match."""
+
+    response: str
+    gold: str
+    kind: Kind = "math"
+    finish_reason: str | None = None
+    """As the inference server reports it; only `length` matters here."""

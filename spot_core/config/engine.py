@@ -1,0 +1,50 @@
+"""The vLLM server that answers for the policy, and how it samples."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from spot_core.config.base import Section
+
+
+class EngineConfig(Section):
+    """A vLLM server that a stage starts and stops, or one that exists already. None of this changes a key
+    except `dtype` and `max_model_len`, which decide what the model answers."""
+
+    base_url: str | None = None
+    """OpenAI-compatible address of a running vLLM server, e.g. `http://127.0.0.1:8000/v1`. Unset: start one."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Precision of the weights while sampling."""
+    max_model_len: int = Field(default=40960, ge=16)
+    """Longest prompt and response together, in tokens."""
+    concurrency: int = Field(default=256, ge=1)
+    """Requests in flight at once."""
+    request_timeout_seconds: float = Field(default=3600.0, gt=0)
+    """Time limit of one request."""
+    max_retries: int = Field(default=4, ge=0)
+    """Further tries of a request that failed on the way; `Retry-After` is honoured."""
+    startup_timeout_seconds: float = Field(default=900.0, gt=0)
+    """How long the server may take to load the model."""
+    tensor_parallel_size: int = Field(default=1, ge=1)
+    """GPUs that share one copy of the model."""
+    data_parallel_size: int = Field(default=1, ge=1)
+    """Copies of the model."""
+    gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
+    """Share of each GPU's memory that vLLM may take."""
+    cpu_kvcache_gib: int = Field(default=1, ge=1)
+    """Memory for the key-value cache on a machine without a GPU, in GiB."""
+    extra_args: tuple[str, ...] = ()
+    """Further arguments for vLLM's server, as on its command line."""
+
+
+class SamplingConfig(Section):
+    """How responses are sampled. Every value is sent explicitly: a model's own defaults never slip in."""
+
+    temperature: float = Field(default=0.7, ge=0, le=2)
+    """0 is greedy. Paper: 0.7."""
+    top_p: float = Field(default=0.8, gt=0, le=1)
+    """Nucleus sampling. Paper: 0.8."""
+    max_new_tokens: int = Field(default=32768, ge=1)
+    """Longest response in tokens; longer ones count as truncated. Paper: 32,768."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of the run; each request's seed is a hash of it, the question and the sample."""

@@ -1,0 +1,129 @@
+"""The whole configuration of a run: one tree of sections."""
+
+import re
+from collections import Counter
+from typing import Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from spot_core.config.base import Section, overrides_of
+from spot_core.config.checker import CheckerConfig
+from spot_core.config.engine import EngineConfig, SamplingConfig
+from spot_core.config.model import ModelConfig, PromptConfig
+from spot_core.config.oracle import OracleConfig
+from spot_core.config.profiles import load_profile, merge
+from spot_core.config.questions import QuestionSource
+from spot_core.config.train import TrainConfig
+
+StageName = Literal["rollout", "filter", "rectify", "train", "evaluate"]
+STAGES: tuple[StageName, ...] = ("rollout", "filter", "rectify", "train", "evaluate")
+Verdict = Literal["correct", "incorrect", "no_answer", "truncated", "ambiguous", "timeout"]
+
+
+class FilterConfig(CheckerConfig):
+    """How answers are checked, and which verdicts go on to the Oracle."""
+
+    take: tuple[Verdict, ...] = ("incorrect",)
+    """Verdicts that count as failures to rectify."""
+
+
+class RectifyConfig(Section):
+    """The Oracle that edits failures, and which edits are small enough."""
+
+    oracle: OracleConfig
+    """Who makes the minimal edit."""
+    gamma: float = Field(default=0.6, gt=0, le=1)
+    """Largest change ratio R of a pair that is kept. Paper: 0.6."""
+
+
+class EvaluationSet(Section):
+    """One data set on which the policy is measured before and after."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+    """Name in reports and artifacts."""
+    role: Literal["in_domain", "out_of_domain", "retention"] = "in_domain"
+    """What the set says: the trained skill, a neighbouring one, or what the model knew before."""
+    questions: QuestionSource
+    """Where its questions come from."""
+    checker: CheckerConfig = CheckerConfig()
+    """How its answers are checked."""
+    prompt: PromptConfig | None = None
+    """Prompt for this set; unset: the run's own."""
+    samples: int | None = Field(default=None, ge=1, le=64)
+    """Responses per question of this set (avg@k); unset: as for all sets."""
+
+
+class EvaluateConfig(SamplingConfig):
+    """Accuracy before and after training."""
+
+    samples: int = Field(default=1, ge=1, le=64)
+    """Responses per question; accuracy is their mean (avg@k)."""
+    datasets: tuple[EvaluationSet, ...] = ()
+    """What to measure on. Empty: the stage is skipped."""
+
+    @field_validator("datasets")
+    @classmethod
+    def _names_are_unique(cls, datasets: tuple[EvaluationSet, ...]) -> tuple[EvaluationSet, ...]:
+        doubled = sorted(name for name, count in Counter(d.name for d in datasets).items() if count > 1)
+        if doubled:
+            raise ValueError(f"two data sets are called {', '.join(doubled)}: give each its own name")
+        return datasets
+
+
+class SpotConfig(Section):
+    """Everything a run of the flow `spot` needs to know. Make one with `SpotConfig.from_profile`."""
+
+    profile: str = "demo"
+    """Profile that this configuration started from."""
+    store: str = "artifacts"
+    """Folder of the artifact store."""
+    model: ModelConfig
+    questions: QuestionSource
+    """The questions to learn from, or responses that exist already."""
+    prompt: PromptConfig = PromptConfig()
+    engine: EngineConfig = EngineConfig()
+    rollout: SamplingConfig = SamplingConfig()
+    filter: FilterConfig = FilterConfig()
+    rectify: RectifyConfig
+    train: TrainConfig = TrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+
+    @classmethod
+    def from_profile(cls, profile: str = "demo", **overrides: Any) -> Self:
+        """Returns a profile's configuration with some values replaced, e.g. ``train={"objective": "dpo"}``.
+
+        Raises:
+            ConfigError: there is no such profile.
+            pydantic.ValidationError: a key or value is not allowed; the message names the field.
+        """
+        return cls.model_validate({**merge(load_profile(profile), overrides), "profile": profile})
+
+    @model_validator(mode="after")
+    def _responses_fit_the_context(self) -> Self:
+        for name in ("rollout", "evaluate"):
+            new = getattr(self, name).max_new_tokens
+            if new >= self.engine.max_model_len:
+                raise ValueError(
+                    f"{name}.max_new_tokens = {new} leaves no room for the prompt within "
+                    f"engine.max_model_len = {self.engine.max_model_len}: lower the one or raise the other"
+                )
+        return self
+
+
+SpotOverrides = overrides_of(SpotConfig)
+"""The same tree with every field optional: what the flow `spot` takes on top of a profile."""
+
+_RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+
+
+def valid_run_name(name: str) -> str:
+    """Returns ``name`` if it can name a run: it becomes a folder of the store.
+
+    Raises:
+        ValueError: it has a character that has no place there, is empty or is too long.
+    """
+    if not _RUN_NAME.fullmatch(name) or ".." in name:
+        raise ValueError(
+            f"run_name = {name!r}: use 1–100 letters, digits, '-', '_' and '.', the first a letter or digit"
+        )
+    return name

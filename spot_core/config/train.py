@@ -1,0 +1,101 @@
+"""How the policy is trained on pairs (x, y⁻, y⁺). The defaults are the paper's recipe for Qwen3-8B."""
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from spot_core.config.base import Section
+
+Objective = Literal["spot_bce", "spot_bco", "dpo", "reward_sft", "sft"]
+
+
+class TrainConfig(Section):
+    """Objective, optimizer and how the work is laid out over ranks."""
+
+    objective: Objective = "spot_bco"
+    """Loss per pair: binary cross entropy without or with the shift δ, DPO, its positive term, or plain SFT on y⁺."""
+    beta: float = Field(default=0.1, gt=0)
+    """β of the implicit reward r = β · Σ (log π_θ − log π_ref). Paper: 0.1; very small models need about 4."""
+    delta: Literal["running_mean", "ema"] = "running_mean"
+    """`spot_bco`: how δ, the estimate of ½·E[r⁺ + r⁻], is made from earlier steps."""
+    ema_decay: float = Field(default=0.9, ge=0, lt=1)
+    """`delta: ema`: weight of the old δ in each step's new one."""
+    sft_mean: Literal["tokens", "sequences"] = "sequences"
+    """`sft`: average the loss over the step's response tokens, or over its sequences."""
+
+    learning_rate: float = Field(default=1e-6, gt=0)
+    """Peak learning rate. Paper: 1e-6 for Qwen3-8B, 2e-7 for Llama-3.1-8B-Instruct."""
+    epochs: int = Field(default=2, ge=1)
+    """Passes over all pairs."""
+    batch_size: int = Field(default=32, ge=1)
+    """Pairs per optimizer step, over all ranks."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    """AdamW's decay rates of the first and second moment."""
+    weight_decay: float = Field(default=0.01, ge=0)
+    """AdamW's decoupled weight decay; vectors (norms, biases) have none."""
+    warmup_ratio: float = Field(default=0.05, ge=0, le=1)
+    """Share of the steps in which the learning rate rises linearly from 0."""
+    scheduler: Literal["cosine", "linear", "constant"] = "cosine"
+    """Course of the learning rate after the warm-up; `cosine` and `linear` end at 0."""
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    """Gradients with a larger global norm are scaled down to it."""
+    precision: Literal["bf16", "fp32"] = "bf16"
+    """Number format of weights and activations; gradients are summed, and the optimizer works, in fp32."""
+    context_length: int = Field(default=8192, ge=2)
+    """Longest prompt and response together, in tokens; a pair with a longer one is dropped, never cut."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of the order in which pairs are seen."""
+    save_dtype: Literal["bf16", "fp32"] = "bf16"
+    """Number format of the trained checkpoint."""
+
+    ranks: int = Field(default=1, ge=1)
+    """Training processes on each node: one per GPU, or shares of the cores without one."""
+    zero_stage: Literal[1, 2, 3] = 2
+    """DeepSpeed ZeRO: 1 shards the optimizer over ranks, 2 gradients too, 3 weights too."""
+    cpu_offload: bool = False
+    """Keep optimizer state in host memory: slower, for GPUs that are too small."""
+    gradient_checkpointing: bool = True
+    """Recompute activations in the backward pass: about a third more work for far less memory."""
+    row_tokens: int | None = Field(default=None, ge=16)
+    """Tokens that one packed row is filled to. Unset: 256 on CPU (attention is dense there), 8,192 on a GPU."""
+    micro_batch_tokens: int | None = Field(default=None, ge=16)
+    """Tokens, padding included, of one forward pass per rank. Unset: 4,096 on CPU, 8,192 on a GPU."""
+    checkpoint_every_steps: int = Field(default=50, ge=0)
+    """Optimizer steps between resumable checkpoints; 0 makes none."""
+    keep_checkpoints: int = Field(default=1, ge=1)
+    """Resumable checkpoints kept while training."""
+
+    @model_validator(mode="after")
+    def _betas_are_decay_rates(self) -> Self:
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas = {self.betas}: both must be at least 0 and below 1")
+        return self
+
+
+_SPEED_SETTINGS = frozenset(
+    {
+        "ranks",
+        "zero_stage",
+        "cpu_offload",
+        "gradient_checkpointing",
+        "row_tokens",
+        "micro_batch_tokens",
+        "checkpoint_every_steps",
+        "keep_checkpoints",
+    }
+)
+
+
+def result_settings(config: TrainConfig) -> dict[str, Any]:
+    """Returns the settings that decide the trained weights and metrics, as JSON values: what a key is made of.
+
+    Left out are the layout over ranks and memory, and what the chosen objective does not read.
+    """
+    unread = set(_SPEED_SETTINGS)
+    if config.objective != "spot_bco":
+        unread |= {"delta", "ema_decay"}
+    elif config.delta != "ema":
+        unread |= {"ema_decay"}
+    if config.objective != "sft":
+        unread |= {"sft_mean"}
+    return config.model_dump(mode="json", exclude=unread)

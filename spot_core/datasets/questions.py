@@ -1,0 +1,157 @@
+"""Reads a question source: usable rows on one side, rejected rows with file, line and reason on the other."""
+
+import hashlib
+import random
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from spot_core.config.questions import ColumnMapping, FileQuestions, GeneratorQuestions, HubQuestions
+from spot_core.datasets.files import existing_file, open_file
+from spot_core.datasets.hub import hub_fingerprint, open_hub
+from spot_core.datasets.records import Record, RowSource, is_missing, mapped_paths, value_at
+from spot_core.datasets.rows import RowProblem, row_of
+from spot_core.errors import InputError
+
+LISTED_DUPLICATES = 10_000
+"""Duplicates listed one by one; the rest is counted (DAPO-Math-17k holds every question a hundred times)."""
+
+Source = FileQuestions | HubQuestions | GeneratorQuestions
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What a source holds.
+
+    `rows` have question_id, question, answer, source and source_id; where responses are mapped also sample (0, 1, …
+    over the responses to one question), response and finish_reason. `rejected` have file, line (from 1), reason and
+    content.
+    """
+
+    rows: list[dict[str, Any]]
+    rejected: list[dict[str, Any]]
+
+
+def read_questions(source: Source) -> Questions:
+    """The usable and the rejected rows of a source.
+
+    Raises:
+        InputError: the source cannot be read at all, or holds no usable row; the message counts the reasons.
+    """
+    if isinstance(source, GeneratorQuestions):
+        return _generated(source)
+    opened = open_file(source) if isinstance(source, FileQuestions) else open_hub(source)
+    reader = _Reader(opened, source.columns)
+    for record in opened.records:
+        reader.add(record)
+    questions = reader.finished()
+    rows = questions.rows
+    if source.shuffle_seed is not None:
+        random.Random(source.shuffle_seed).shuffle(rows)
+    return Questions(rows[: source.limit], questions.rejected)
+
+
+def content_digest(source: Source) -> str:
+    """SHA-256 (hex) of what the source holds: the file's bytes, the data set's fingerprint, the generator's settings.
+
+    Raises:
+        InputError: the source does not exist or cannot be reached.
+    """
+    if isinstance(source, FileQuestions):
+        with existing_file(source.path).open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    identity = source.model_dump_json() if isinstance(source, GeneratorQuestions) else hub_fingerprint(source)
+    return hashlib.sha256(identity.encode()).hexdigest()
+
+
+def _generated(source: GeneratorQuestions) -> Questions:
+    from spot_core.demo import generate  # noqa: PLC0415 - needed by this kind of source only
+
+    made = generate(source.name, count=source.count, seed=source.seed, split=source.split)
+    opened = RowSource(f"generator {source.name}", f"generator:{source.name}", iter(()))
+    reader = _Reader(opened, ColumnMapping(source_id="source_id"))
+    for number, content in enumerate(made, start=1):
+        reader.add(Record(number, content))
+    return reader.finished()
+
+
+class _Reader:
+    """Collects rows, sets doubled and contradictory ones aside."""
+
+    def __init__(self, opened: RowSource, columns: ColumnMapping) -> None:
+        self._opened = opened
+        self._columns = columns
+        self._rows: list[tuple[int, dict[str, Any]]] = []  # (line, row)
+        self._rejected: list[dict[str, Any]] = []
+        self._first_lines: dict[tuple[str, str | None], int] = {}  # (question_id, response) → line
+        self._answers: dict[str, dict[str, int]] = {}  # question → {answer: first line}
+        self._duplicates = 0
+        self._columns_found: dict[str, None] = {}
+        self._absent = Counter[str]()  # mapped path → records without it
+        self._records = 0
+
+    def add(self, record: Record) -> None:
+        self._records += 1
+        if record.content is not None:
+            self._columns_found |= dict.fromkeys(record.content)
+            self._absent.update(
+                p for p in mapped_paths(self._columns) if is_missing(value_at(record.content, p))
+            )
+        try:
+            row = row_of(record, self._columns, self._opened.name)
+        except RowProblem as problem:
+            self._reject(record.line, str(problem), record.shown())
+            return
+        identity = (row["question_id"], row.get("response"))
+        if (first_line := self._first_lines.setdefault(identity, record.line)) != record.line:
+            self._duplicates += 1
+            if self._duplicates <= LISTED_DUPLICATES:
+                self._reject(record.line, f"duplicate: the same as line {first_line}", record.shown())
+            return
+        self._answers.setdefault(row["question"], {}).setdefault(row["answer"], record.line)
+        self._rows.append((record.line, row))
+
+    def finished(self) -> Questions:
+        if self._duplicates > LISTED_DUPLICATES:
+            more = self._duplicates - LISTED_DUPLICATES
+            self._reject(0, f"duplicate: {more} further duplicates that are not listed", "")
+        rows, samples = [], Counter[str]()
+        for line, row in self._rows:
+            answers = self._answers[row["question"]]
+            if len(answers) > 1:
+                found = ", ".join(f"{answer!r} (line {at})" for answer, at in answers.items())
+                self._reject(
+                    line, f"conflict: the same question has the answers {found}", row["question"][:500]
+                )
+                continue
+            if "response" in row:
+                row["sample"] = samples[row["question_id"]]
+                samples[row["question_id"]] += 1
+            rows.append(row)
+        if not rows:
+            raise self._nothing_usable()
+        return Questions(rows, sorted(self._rejected, key=lambda rejected: rejected["line"]))
+
+    def _reject(self, line: int, reason: str, content: str) -> None:
+        self._rejected.append(
+            {"file": self._opened.title, "line": line, "reason": reason, "content": content}
+        )
+
+    def _nothing_usable(self) -> InputError:
+        if self._records == 0:
+            return InputError(
+                f"{self._opened.title} holds no rows: it needs at least one question with its answer"
+            )
+        nowhere = [path for path, count in self._absent.items() if count == self._records]
+        if nowhere:
+            return InputError(
+                f"{self._opened.title} has no column {', '.join(map(repr, nowhere))}; it has "
+                f"{', '.join(map(repr, self._columns_found))}: set questions.columns to the names of this source"
+            )
+        reasons = Counter(rejected["reason"].partition(":")[0] for rejected in self._rejected)
+        counted = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common())
+        first = self._rejected[0]
+        return InputError(
+            f"{self._opened.title} holds no usable row. Of {self._records} rows: {counted}. "
+            f"The first, line {first['line']}: {first['reason']}. Correct the rows, or questions.columns"
+        )

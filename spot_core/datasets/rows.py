@@ -1,0 +1,100 @@
+"""Turns records into rows of the `questions` schema, or says why one cannot be used."""
+
+import hashlib
+import math
+from typing import Any
+
+from spot_core.config.questions import ColumnMapping
+from spot_core.datasets.records import Record, is_missing, value_at
+
+UNKNOWN_FINISH_REASON = "unknown"
+"""What imported responses get whose source does not say how they ended."""
+
+
+class RowProblem(Exception):  # noqa: N818 - a row's fault, not the program's
+    """Why a record cannot be used; becomes the reason in the list of rejected rows."""
+
+
+def question_id(question: str, answer: str) -> str:
+    """16 hex digits of SHA-256 over question and answer, each preceded by its length in bytes."""
+    digest = hashlib.sha256()
+    for text in (question, answer):
+        data = text.encode("utf-8")
+        digest.update(len(data).to_bytes(8, "big") + data)
+    return digest.hexdigest()[:16]
+
+
+def row_of(record: Record, columns: ColumnMapping, source: str) -> dict[str, Any]:
+    """The row: question_id, question, answer, source, source_id, and response and finish_reason where mapped.
+
+    Raises:
+        RowProblem: a value is missing, empty, of the wrong type or not valid text.
+    """
+    if record.content is None:
+        raise RowProblem(record.problem)
+    question = _stripped(_text(record, "question", columns.question), columns)
+    answer = _text_or_number(record, "answer", columns.answer)
+    if not question:
+        raise RowProblem("empty question")
+    if not answer:
+        raise RowProblem("empty answer")
+    row: dict[str, Any] = {
+        "question_id": question_id(question, answer),
+        "question": question,
+        "answer": answer,
+        "source": source,
+        "source_id": None
+        if columns.source_id is None
+        else _text_or_number(record, "source_id", columns.source_id),
+    }
+    if columns.response is not None:
+        row["response"] = _text(record, "response", columns.response)
+        reason = columns.finish_reason and _text(record, "finish_reason", columns.finish_reason)
+        row["finish_reason"] = reason or UNKNOWN_FINISH_REASON
+    return row
+
+
+def _value(record: Record, field: str, path: str) -> Any:
+    value = value_at(record.content, path)
+    if is_missing(value):
+        raise RowProblem(f"missing {field}: no value in column {path!r}")
+    return value
+
+
+def _text(record: Record, field: str, path: str) -> str:
+    value = _value(record, field, path)
+    if not isinstance(value, str):
+        raise RowProblem(f"{field} is not text: {type(value).__name__}")
+    return _valid(value, field)
+
+
+def _text_or_number(record: Record, field: str, path: str) -> str:
+    """Text as it is; integers and finite floats in Python's notation, which is exact for both."""
+    value = _value(record, field, path)
+    if isinstance(value, str):
+        return _valid(value, field).strip()
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if isinstance(value, float) and math.isfinite(value):
+        return repr(value)
+    raise RowProblem(f"{field} is neither text nor a number: {type(value).__name__} {value!r:.40}")
+
+
+def _valid(text: str, field: str) -> str:
+    if "\0" in text:
+        raise RowProblem(f"NUL byte: in {field}")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise RowProblem(f"not UTF-8: {field} has the invalid code {text[error.start]!a}") from None
+    return text
+
+
+def _stripped(question: str, columns: ColumnMapping) -> str:
+    """The question without the instructions that the source wraps around it."""
+    if not question.startswith(columns.strip_prefix):
+        raise RowProblem("other wording: the question does not begin with columns.strip_prefix")
+    question = question.removeprefix(columns.strip_prefix)
+    if not question.endswith(columns.strip_suffix):
+        raise RowProblem("other wording: the question does not end with columns.strip_suffix")
+    return question.removesuffix(columns.strip_suffix).strip()

@@ -1,0 +1,130 @@
+"""Starts, watches and stops a vLLM server."""
+
+import logging
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx2
+
+from spot_core.config.engine import EngineConfig
+from spot_core.devices import has_gpu
+from spot_core.errors import EngineError
+from spot_core.processes.supervised import SupervisedProcess
+
+log = logging.getLogger(__name__)
+
+SERVED_NAME = "policy"
+_POLL_SECONDS = 0.5
+_SAY_SECONDS = 30.0
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class VllmServer:
+    """A vLLM server of its own process group on a free loopback port; entering waits until it answers.
+
+    Raises:
+        EngineError: it ended while starting or did not answer in time; with the end of its log.
+    """
+
+    def __init__(
+        self, model_path: Path, engine: EngineConfig, *, log_path: Path, trust_remote_code: bool = False
+    ) -> None:
+        self.port = _free_port()
+        self.base_url = f"http://127.0.0.1:{self.port}/v1"
+        self._engine = engine
+        self.process = SupervisedProcess(
+            _command(model_path, engine, self.port, trust_remote_code),
+            log_path=log_path,
+            env=_environment(engine),
+        )
+
+    def __enter__(self) -> Self:
+        self.process.__enter__()
+        try:
+            self._wait_until_healthy()
+        except BaseException:
+            self.process.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.process.stop()
+
+    @property
+    def died(self) -> bool:
+        return self.process.poll() is not None
+
+    def _wait_until_healthy(self) -> None:
+        started = said = time.monotonic()
+        limit = self._engine.startup_timeout_seconds
+        with httpx2.Client(trust_env=False) as http:
+            while True:
+                if self.died:
+                    raise self.failure("ended while starting")
+                now = time.monotonic()
+                if now - started > limit:
+                    raise self.failure(f"did not answer within engine.startup_timeout_seconds = {limit:g}")
+                if now - said > _SAY_SECONDS:
+                    said = now
+                    log.info(
+                        "vLLM is still starting after %.0f s (log: %s)", now - started, self.process.log_path
+                    )
+                try:
+                    if (
+                        http.get(f"http://127.0.0.1:{self.port}/health", timeout=5).status_code
+                        == httpx2.codes.OK
+                    ):
+                        log.info("vLLM answers after %.0f s", now - started)
+                        return
+                except httpx2.TransportError:
+                    pass  # not listening yet
+                time.sleep(_POLL_SECONDS)
+
+    def failure(self, what: str) -> EngineError:
+        """An error that says what happened and shows the end of the server's own log."""
+        return EngineError(
+            f"the vLLM server {what}. The end of {self.process.log_path}:\n{self.process.log_tail()}"
+        )
+
+
+def _command(model_path: Path, engine: EngineConfig, port: int, trust_remote_code: bool) -> list[str]:
+    options = {
+        "--model": str(model_path),
+        "--served-model-name": SERVED_NAME,
+        "--host": "127.0.0.1",
+        "--port": str(port),
+        "--dtype": engine.dtype,
+        "--max-model-len": str(engine.max_model_len),
+        "--generation-config": "vllm",  # else the model's own sampling defaults slip in
+        "--tensor-parallel-size": str(engine.tensor_parallel_size),
+        "--data-parallel-size": str(engine.data_parallel_size),
+    }
+    flags = ["--disable-uvicorn-access-log", *(["--trust-remote-code"] if trust_remote_code else [])]
+    if has_gpu():
+        options["--gpu-memory-utilization"] = str(engine.gpu_memory_utilization)
+    else:
+        flags.append("--enforce-eager")
+    # `vllm serve` asks for the metadata of a package called vllm, which the CPU wheel lacks.
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
+    return [*command, *(part for option in options.items() for part in option), *flags, *engine.extra_args]
+
+
+def _environment(engine: EngineConfig) -> dict[str, str]:
+    environment = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1"}
+    if not has_gpu():
+        environment["VLLM_CPU_KVCACHE_SPACE"] = os.environ.get(
+            "VLLM_CPU_KVCACHE_SPACE", str(engine.cpu_kvcache_gib)
+        )
+    return environment

@@ -1,0 +1,1 @@
+"""Oracles: who makes the minimal edit of a failed response."""

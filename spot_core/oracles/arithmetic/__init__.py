@@ -1,0 +1,5 @@
+"""Written arithmetic: finding `a op b = c` steps in any text, checking them exactly, carrying values through.
+
+Reading order: `numbers` → `tokens` → `expressions` → `equations` → `givens` → `carry`.
+Text is never evaluated: values are SymPy rationals made from validated digit strings.
+"""

@@ -1,0 +1,257 @@
+"""Correcting the wrong steps of a written chain and carrying the new values through the later ones, by data flow.
+
+An operand is the result of an earlier step if it has that result's value; where the question gives the same
+value too, only the leading operand of the very next step is (`19 + 4 = 19. Then, 19 - 7 = 6`). Where more than
+one origin is left and they disagree, nothing is guessed: CannotCarryError says why.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+from sympy import Rational
+
+from spot_core.oracles.arithmetic.equations import Equation, Result, Verdict, number_tokens
+from spot_core.oracles.arithmetic.expressions import evaluate
+from spot_core.oracles.arithmetic.final_answer import FinalAnswer, find_final_answer
+from spot_core.oracles.arithmetic.finding import equations_in
+from spot_core.oracles.arithmetic.givens import given_values
+from spot_core.oracles.arithmetic.numbers import (
+    NotComputableError,
+    displayed,
+    is_written_form_of,
+    rounding_mode,
+    style_of,
+)
+from spot_core.oracles.arithmetic.rewriting import CannotCarryError, Edits
+from spot_core.oracles.arithmetic.tokens import Kind, Token, tokenize
+
+
+class NothingWrongError(ValueError):
+    """Every readable step of the text is right."""
+
+
+@dataclass(slots=True)
+class Source:
+    """A result: what it said, what it says now, and whether a later step has used it."""
+
+    step: int
+    old: Rational
+    new: Rational
+    used: bool = False
+
+    @property
+    def changed(self) -> bool:
+        """Whether its value is another one now."""
+        return self.old != self.new
+
+
+def corrected(text: str, question: str) -> str:
+    """`text` with its first wrong step and all that follows from it put right, and nothing else touched.
+
+    Raises NothingWrongError if no readable step is wrong, CannotCarryError if the edit would not be coherent:
+    every equation of the edited text must hold, and its last value must be its final answer.
+    """
+    tokens = tokenize(text)
+    equations = equations_in(tokens)
+    if not equations:
+        raise CannotCarryError("no arithmetic step was found")
+    if all(equation.verdict is not Verdict.FALSE for equation in equations):
+        raise NothingWrongError("no arithmetic step is wrong")
+    answer = find_final_answer(text)
+    if answer is None:
+        raise CannotCarryError("no final answer that is one number was found")
+    walk = _Walk(text, tokens, equations, answer, given_values(question))
+    edited = walk.run()
+    _verify(edited, expected_equations=len(equations))
+    return edited
+
+
+def _verify(edited: str, expected_equations: int) -> None:
+    equations = equations_in(tokenize(edited))
+    if len(equations) != expected_equations:
+        raise CannotCarryError("the edited text reads differently")
+    for equation in equations:
+        if equation.verdict is not Verdict.TRUE:
+            raise CannotCarryError(f"after the edit {edited[equation.start : equation.end]!r} does not hold")
+    answer = find_final_answer(edited)
+    assert answer is not None and answer.token.value is not None, "an edit of numbers cannot remove the answer"
+    value = -answer.token.value if answer.minus else answer.token.value
+    decimals = style_of(answer.token.text).decimals
+    if not any(is_written_form_of(value, decimals, result.written) for result in equations[-1].results):
+        raise CannotCarryError("after the edit the final answer is not the value of the last step")
+
+
+class _Walk:
+    """One pass over the text, in its order: each number is an operand, a result, the answer, or a mention."""
+
+    def __init__(
+        self,
+        text: str,
+        tokens: list[Token],
+        equations: list[Equation],
+        answer: FinalAnswer,
+        givens: set[Rational],
+    ):
+        self.edits = Edits(text)
+        self.tokens = tokens
+        self.equations = equations
+        self.answer = answer
+        self.in_equation = {token.start for equation in equations for token in number_tokens(equation)}
+        self.question_givens = frozenset(givens)
+        self.givens = set(givens)  # and every number that the text brings in on its way
+        self.sources: defaultdict[Rational, list[Source]] = defaultdict(list)  # by what the result said
+        self.last_results: list[Source] = []
+
+    def run(self) -> str:
+        """The edited text. Raises CannotCarryError."""
+        events: list[tuple[int, Callable[[], None]]] = [
+            (equation.start, lambda step=step, equation=equation: self._equation(step, equation))
+            for step, equation in enumerate(self.equations)
+        ]
+        events += [
+            (token.start, lambda token=token: self._mention(token))
+            for token in self.tokens
+            if self._is_mention(token) and token.start != self.answer.token.start
+        ]
+        for _, handle in sorted(events, key=lambda event: event[0]):
+            handle()
+        self._final_answer()
+        return self.edits.apply()
+
+    def _is_mention(self, token: Token) -> bool:
+        return token.kind is Kind.NUMBER and token.start not in self.in_equation
+
+    def _equation(self, step: int, equation: Equation) -> None:
+        values: dict[int, Rational] = {}
+        operand_changed = False
+        for expression in equation.expressions:
+            taken: list[Source] = []
+            for position, literal in enumerate(expression.literals):
+                source = self._origin(literal.written, step, leading=position == 0, taken=taken)
+                if source is None:
+                    self.givens.add(literal.written)
+                    continue
+                taken.append(source)
+                if source.changed:
+                    operand_changed = True
+                    values[literal.token.start] = source.new
+                    self.edits.write(literal.token, literal.minus, source.new, grouped=position > 0)
+            for source in taken:
+                source.used = True
+        try:
+            before, after = equation.exact_results(), equation.exact_results(values)
+        except NotComputableError as error:
+            raise CannotCarryError(str(error)) from error
+        self._check_members_agree(equation, values)
+        self.last_results = []
+        for result, was_exact, exact in zip(equation.results, before, after, strict=True):
+            new = result.written
+            if operand_changed or not result.says(was_exact):
+                new = self._write_result(equation, result, exact, was_exact)
+            source = Source(step, result.written, new)
+            self.sources[source.old].append(source)
+            self.last_results.append(source)
+
+    def _write_result(
+        self, equation: Equation, result: Result, exact: Rational, was_exact: Rational
+    ) -> Rational:
+        if exact == was_exact and result.says(was_exact):
+            return result.written
+        new = self.edits.write_result(result, exact, was_exact)
+        if new != result.written:
+            self._rewrite_announcement(equation, result, new)
+        return new
+
+    def _rewrite_announcement(self, equation: Equation, result: Result, new: Rational) -> None:
+        """`He has 44 because 20 + 25 = 44`: a sentence may say a wrong result before the step that gives it."""
+        line_start = self.edits.text.rfind("\n", 0, equation.start) + 1
+        first = max(line_start, self.edits.text.rfind(". ", line_start, equation.start) + 1)
+        said = [t for t in self.tokens if t.start < equation.start and t.value == result.written]
+        if result.written in self.question_givens or any(
+            token.start < first or not self._is_mention(token) for token in said
+        ):
+            return
+        for token in said:
+            self.edits.write(token, None, new)
+        self.givens.discard(result.written)
+
+    def _check_members_agree(self, equation: Equation, values: dict[int, Rational]) -> None:
+        """After a carry all expressions of a chain must still be one value, else a middle one went stale."""
+        exact = {
+            evaluate(e.root, values, percent_is_hundredth=equation.percent_is_hundredth)
+            for e in equation.expressions
+        }
+        if values and len(exact) > 1:
+            raise CannotCarryError("a simplification in the middle of a step cannot be carried")
+
+    def _origin(self, value: Rational, step: int, *, leading: bool, taken: list[Source]) -> Source | None:
+        """The earlier result that an operand of this value is; None if it is not one (or its origin cannot matter)."""
+        matching = self.sources[value]
+        if not matching:
+            return None
+        if not any(source.changed for source in matching):
+            return matching[-1]
+        is_given = value in self.givens
+        if not is_given and len({source.new for source in matching}) == 1:
+            return matching[-1]
+        previous = [s for s in matching if s.step == step - 1 and s not in taken]
+        if previous and (leading or not is_given):
+            return previous[-1]
+        fresh = [s for s in matching if not s.used and s not in taken]
+        if is_given:
+            if any(source.changed for source in fresh):
+                raise CannotCarryError(f"{value} may be an earlier result or a number of the question")
+            return None
+        pool = fresh or matching
+        if len({source.new for source in pool}) > 1:
+            raise CannotCarryError(f"{value} is the result of more than one earlier step")
+        return pool[-1]
+
+    def _mention(self, token: Token) -> None:
+        """A number in a sentence: follows the result it repeats."""
+        assert token.value is not None
+        matching = self.sources[token.value]
+        if not matching:
+            self.givens.add(token.value)
+            return
+        if not any(source.changed for source in matching):
+            return
+        if token.value in self.givens or len({source.new for source in matching}) > 1:
+            raise CannotCarryError(f"a sentence says {token.text}, which may be another number than the result")
+        if self._starts_unreadable_step(token):
+            raise CannotCarryError(f"a later step that uses {token.text} cannot be read")
+        self.edits.write(token, None, matching[-1].new)
+
+    def _starts_unreadable_step(self, token: Token) -> bool:
+        """Whether a number stands to the left of an equals sign in a phrase that is no readable equation."""
+        for later, following in pairwise(self.tokens[self.tokens.index(token) + 1 :]):
+            if later.kind is Kind.EQUALS:
+                return following.kind is not Kind.OPEN_NOTE and not any(
+                    equation.start <= later.start < equation.end or equation.start == following.start
+                    for equation in self.equations
+                )
+            if later.kind is Kind.BREAK:
+                return False
+        return False
+
+    def _final_answer(self) -> None:
+        """The answer follows the last step, of which it must be the value."""
+        token, minus = self.answer.token, self.answer.minus
+        assert token.value is not None
+        written = -token.value if minus else token.value
+        decimals = style_of(token.text).decimals
+        same = [source for source in self.last_results if source.old == written]
+        last = self.last_results[-1] if self.last_results else None
+        if same:
+            new = same[-1].new
+        elif last is not None and is_written_form_of(written, decimals, last.old):
+            mode = rounding_mode(written, decimals, last.old)
+            new, _ = displayed(last.new, style_of(token.text), mode)
+        else:
+            raise CannotCarryError("the final answer is not the value of the last step")
+        if new == written:
+            raise CannotCarryError("the corrected value does not reach the final answer")
+        if token.start not in self.in_equation:
+            self.edits.write(token, minus, new)

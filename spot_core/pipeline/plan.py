@@ -1,0 +1,187 @@
+"""Dry run: what a configuration would do, what is there already, and what it would cost. Needs no model, no GPU."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from spot_core.config.oracle import OpenAIOracleConfig
+from spot_core.config.questions import QuestionSource
+from spot_core.config.spot import STAGES, SpotConfig
+from spot_core.datasets import read_questions
+from spot_core.devices import has_gpu
+from spot_core.errors import InputError
+from spot_core.inference.prompts import PromptRenderer
+from spot_core.pipeline import rollout
+from spot_core.pipeline.resolve import Resolver
+from spot_core.report.markdown import block, table
+from spot_core.runs import Run
+from spot_core.training.plan import RowBudget
+from spot_core.training.preflight import estimate_memory
+
+_CHARACTERS_PER_TOKEN = (
+    4.0  # of English text under a large vocabulary; used only where the tokenizer is not at hand
+)
+_ASSUMED_FAILURE_SHARE = 0.5
+_ASSUMED_RESPONSE_TOKENS = 1000
+
+
+@dataclass
+class Plan:
+    """What a dry run found out. ``notes`` say what could not be known here, and why."""
+
+    config: SpotConfig
+    stages: list[tuple[str, str, str]] = field(default_factory=list)
+    """Artifact, key or ``pending``, and what would happen."""
+    figures: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    prompt: str = ""
+    memory: str = ""
+
+    def markdown(self) -> str:
+        """The plan for the Prefect UI."""
+        parts = [
+            f"# Dry run of profile {self.config.profile}",
+            table(["artifact", "key", "what happens"], self.stages),
+            table(["estimate", ""], self.figures),
+            f"## Memory of training, per rank\n\n{block(self.memory)}",
+            f"## First prompt\n\n{block(self.prompt)}",
+        ]
+        return "\n\n".join([*parts, *(f"> {note}" for note in self.notes)])
+
+    def text(self) -> str:
+        """The plan for a terminal."""
+        width = max(len(name) for name, _, _ in self.stages)
+        lines = [f"Dry run of profile {self.config.profile} (store: {self.config.store})", ""]
+        lines += [f"  {name:<{width}}  {key:<16}  {what}" for name, key, what in self.stages]
+        lines += ["", *(f"  {what}: {value}" for what, value in self.figures)]
+        lines += ["", "Memory of training, per rank:", *(f"  {line}" for line in self.memory.splitlines())]
+        lines += ["", "First prompt:", *(f"  | {line}" for line in self.prompt.splitlines())]
+        return "\n".join([*lines, *(f"\nNote: {note}" for note in self.notes)])
+
+    def summary(self) -> dict[str, Any]:
+        """The plan for a script."""
+        return {
+            "profile": self.config.profile,
+            "stages": self.stages,
+            "estimates": self.figures,
+            "notes": self.notes,
+        }
+
+
+def make_plan(config: SpotConfig, *, refresh: tuple[str, ...] = ()) -> Plan:
+    """Resolves a configuration against the store. Nothing is downloaded, started or written.
+
+    Raises:
+        InputError: the question file or the model folder is there but cannot be used.
+    """
+    plan = Plan(config)
+    resolver = Resolver(Run.rehearse(config, refresh=refresh), download=False)
+    if resolver.model is None:
+        plan.notes.append(f"{config.model.path} is not on this machine yet: prompts are shown untokenized")
+    questions = _question_texts(plan)
+    _list_stages(plan, resolver)
+    _estimate_tokens(plan, resolver, questions)
+    _estimate_memory(plan, resolver.model_path)
+    return plan
+
+
+def _list_stages(plan: Plan, resolver: Resolver) -> None:
+    """Fills the table of artifacts; all are pending if the hub has to be asked for the questions and cannot be."""
+    config = plan.config
+    names = [*([] if rollout.has_responses(config) else ["questions"]), *STAGES]
+    try:
+        nodes = [*resolver.inputs(), *(node for stage in STAGES for node in resolver.stage(stage))]
+    except InputError as error:
+        if not any(source.kind == "hub" for source in _sources(config)):
+            raise
+        plan.notes.append(f"the data sets on the hub are not at hand, so nothing can be looked up: {error}")
+        plan.stages += [(name, "pending", "to do") for name in names]
+        return
+    for node in nodes:
+        key = "pending" if node.recipe is None else node.recipe.key
+        what = "to do" if node.artifact is None else f"reused, {node.artifact.rows:,} rows"
+        plan.stages.append((node.name, key, what))
+
+
+def _sources(config: SpotConfig) -> list[QuestionSource]:
+    return [config.questions, *(dataset.questions for dataset in config.evaluate.datasets)]
+
+
+def _question_texts(plan: Plan) -> list[str] | None:
+    """The questions, or None if they would have to be downloaded."""
+    if plan.config.questions.kind == "hub":
+        plan.notes.append(
+            "the questions are on the hub; a dry run does not download them, so figures are per question"
+        )
+        return None
+    return [row["question"] for row in read_questions(plan.config.questions).rows]
+
+
+def _estimate_tokens(plan: Plan, resolver: Resolver, questions: list[str] | None) -> None:
+    config = plan.config
+    count = len(questions) if questions is not None else None
+    example = questions[0] if questions else "(the question)"
+    if resolver.model_path is not None:
+        renderer = PromptRenderer(resolver.model_path, config.model, config.prompt)
+        plan.prompt = renderer.text(example)
+        prompt_tokens = len(renderer.token_ids(example))
+    else:
+        messages = config.prompt.messages(example)
+        plan.prompt = "\n".join(f"{m['role']}: {m['content']}" for m in messages)
+        prompt_tokens = round(len(plan.prompt) / _CHARACTERS_PER_TOKEN)
+    longest = config.rollout.max_new_tokens
+    assumed = min(longest, _ASSUMED_RESPONSE_TOKENS)
+    plan.figures.append(("questions", "unknown" if count is None else f"{count:,}"))
+    plan.figures.append(("prompt tokens of the first question", f"{prompt_tokens:,}"))
+    if not rollout.has_responses(config):
+        total = f"at most {longest:,} a response" + ("" if count is None else f", {count * longest:,} in all")
+        likely = "" if count is None else f"; about {count * assumed:,} at {assumed:,} a response"
+        plan.figures.append(("rollout tokens", total + likely))
+    oracle = config.rectify.oracle
+    if isinstance(oracle, OpenAIOracleConfig):
+        plan.figures.append(("oracle", _oracle_cost(oracle, count, prompt_tokens + assumed, assumed)))
+    else:
+        plan.figures.append(("oracle", f"{oracle.kind}, free"))
+    train = config.train
+    if count is not None:
+        pairs = round(count * _ASSUMED_FAILURE_SHARE)
+        steps = train.epochs * -(-pairs // train.batch_size)
+        plan.figures.append(
+            (
+                "training",
+                f"about {steps:,} steps of {train.batch_size} pairs if half of the responses become pairs",
+            )
+        )
+
+
+def _oracle_cost(oracle: OpenAIOracleConfig, count: int | None, read: int, written: int) -> str:
+    each = (read * oracle.input_usd_per_million + written * oracle.output_usd_per_million) / 1e6
+    if not each:
+        return f"{oracle.model}, no prices configured (rectify.oracle.input_usd_per_million)"
+    text = f"{oracle.model}, about ${each:.4f} a failure ({read:,} tokens read, {written:,} written)"
+    if count is not None:
+        text += f", ${each * count * _ASSUMED_FAILURE_SHARE:,.0f} if half of the responses fail"
+    return text + (f", at most ${oracle.max_cost_usd:,.0f}" if oracle.max_cost_usd else ", no limit set")
+
+
+def _estimate_memory(plan: Plan, model_path: Path | None) -> None:
+    numbers = plan.config.model.architecture
+    if model_path is not None:
+        numbers = json.loads((model_path / "config.json").read_text(encoding="utf-8"))
+    if numbers is None:
+        plan.memory = "unknown: the model is not at hand (set model.architecture to estimate it all the same)"
+        return
+    train = plan.config.train
+    # A recipe in bf16 is meant for GPUs, wherever it is planned; a row holds at least the longest pair.
+    budget = RowBudget.of(train, on_gpu=has_gpu() or train.precision == "bf16")
+    row = max(budget.row_tokens, train.context_length)
+    plan.memory = str(
+        estimate_memory(
+            numbers,
+            train,
+            world_size=train.ranks,
+            row_tokens=row,
+            micro_batch_tokens=max(row, budget.micro_batch_tokens),
+        )
+    )

@@ -1,0 +1,183 @@
+"""Which artifacts a run consists of, which of them are there, and what each hangs on."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from spot_core.artifacts import Artifact, Recipe
+from spot_core.config.questions import QuestionSource
+from spot_core.config.spot import EvaluationSet, StageName
+from spot_core.models import fingerprint, resolve_model
+from spot_core.pipeline import evaluate, questions, rectify, rollout, train
+from spot_core.pipeline import filter as filtering
+from spot_core.runs import Run
+
+WHENS = ("before", "after")
+
+
+@dataclass(frozen=True)
+class Node:
+    """One artifact of a run.
+
+    Attributes:
+        name: unique within the run, such as ``rollout`` or ``evaluate/after/chains``.
+        recipe: what it is made from; None while an input of it is missing (*pending*).
+        artifact: None if it is not there, or damaged.
+    """
+
+    name: str
+    recipe: Recipe | None
+    artifact: Artifact | None
+
+
+class Resolver:
+    """Looks the artifacts of a run up in the store, each time anew: it keeps no state but the model's fingerprint.
+
+    Args:
+        run: the run.
+        download: fetch a model from the hub if it is not here; a dry run does not.
+    """
+
+    def __init__(self, run: Run, *, download: bool = True) -> None:
+        self.run = run
+        self.config = run.config
+        self._download = download
+
+    @cached_property
+    def model_path(self) -> Path | None:
+        """Folder of the policy; None if it is on the hub only and must not be downloaded."""
+        return resolve_model(self.config.model, download=self._download)
+
+    @cached_property
+    def model(self) -> str | None:
+        """Fingerprint of the policy at its start."""
+        return None if self.model_path is None else fingerprint(self.model_path)
+
+    def _node(self, name: str, recipe: Recipe | None) -> Node:
+        if recipe is None:
+            return Node(name, None, None)
+        if recipe.stage in self.run.record.refresh:
+            self.run.ask_anew(recipe)
+        return Node(name, recipe, self.run.store.find(recipe, at_least=self.run.target(recipe)))
+
+    # --- questions -----------------------------------------------------------------------------------------
+
+    def evaluation_questions(self, dataset: EvaluationSet) -> Node:
+        return self._node(f"questions/{dataset.name}", questions.recipe(dataset.questions, held_out={}))
+
+    @property
+    def held_out(self) -> dict[str, Artifact] | None:
+        """Evaluation sets by name, or None while one is missing."""
+        nodes = {d.name: self.evaluation_questions(d).artifact for d in self.config.evaluate.datasets}
+        found = {name: artifact for name, artifact in nodes.items() if artifact is not None}
+        return found if len(found) == len(nodes) else None
+
+    def questions(self) -> Node:
+        held_out = self.held_out
+        source: QuestionSource = self.config.questions
+        return self._node(
+            "questions", None if held_out is None else questions.recipe(source, held_out=held_out)
+        )
+
+    # --- the four stages of the method ---------------------------------------------------------------------
+
+    def rollout(self) -> Node:
+        recipe = None
+        if self.model is not None:
+            if rollout.has_responses(self.config):
+                if (held_out := self.held_out) is not None:
+                    recipe = rollout.import_recipe(self.config, held_out=held_out, model=self.model)
+            elif asked := self.questions().artifact:
+                recipe = rollout.recipe(self.config, questions_digest=asked.digest, model=self.model)
+        return self._node("rollout", recipe)
+
+    def filter(self) -> Node:
+        source = self.rollout().artifact
+        return self._node("filter", filtering.recipe(self.config.filter, rollout=source) if source else None)
+
+    def rectify(self) -> Node:
+        source = self.filter().artifact
+        recipe = (
+            rectify.recipe(self.config, filtered=source, model=self.model) if source and self.model else None
+        )
+        return self._node("rectify", recipe)
+
+    def reference(self) -> Node:
+        pairs = self.rectify().artifact
+        recipe = None
+        if pairs and self.model:
+            recipe = train.reference_recipe(self.config.train, rectified=pairs, model=self.model)
+        return self._node("reference", recipe)
+
+    def train(self) -> Node:
+        pairs, reference = self.rectify().artifact, self.reference().artifact
+        recipe = None
+        if pairs and reference and self.model:
+            recipe = train.train_recipe(
+                self.config.train, rectified=pairs, reference=reference, model=self.model
+            )
+        return self._node("train", recipe)
+
+    # --- before and after ----------------------------------------------------------------------------------
+
+    def evaluation(self, dataset: EvaluationSet, when: str) -> Node:
+        """``when`` is ``before`` or ``after`` training."""
+        asked = self.evaluation_questions(dataset).artifact
+        model = self.model if when == "before" else self._trained_fingerprint()
+        recipe = None
+        if asked and model:
+            recipe = evaluate.recipe(self.config, dataset, questions=asked, model=model)
+        return self._node(f"evaluate/{when}/{dataset.name}", recipe)
+
+    def checkpoint(self) -> Path | None:
+        """Folder of the trained policy, if it is there."""
+        trained = self.train().artifact
+        return None if trained is None else trained.file(train.CHECKPOINT)
+
+    def _trained_fingerprint(self) -> str | None:
+        path = self.checkpoint()
+        return None if path is None else fingerprint(path)
+
+    def nothing_to_train_on(self) -> str | None:
+        """Why training is skipped, once that is known; None if there are pairs or the stages before are not done."""
+        if (pairs := self.rectify().artifact) is None or pairs.statistics["pairs"] > 0:
+            return None
+        checked = self.filter().artifact
+        assert checked is not None
+        if pairs.statistics["failures"] == 0:
+            return (
+                f"the model made no mistake that counts: none of {checked.rows} responses has a verdict of "
+                f"{', '.join(self.config.filter.take)} (verdicts: {checked.statistics['verdicts']})"
+            )
+        return (
+            f"no pair was accepted: of {pairs.statistics['failures']} failures the Oracle's edits became "
+            f"{pairs.statistics['status']}; look at the rectify artifact, or raise rectify.gamma"
+        )
+
+    def stage(self, name: StageName) -> list[Node]:
+        """The artifacts that make up a stage."""
+        match name:
+            case "rollout":
+                return [self.rollout()]
+            case "filter":
+                return [self.filter()]
+            case "rectify":
+                return [self.rectify()]
+            case "train":
+                return [] if self.nothing_to_train_on() else [self.reference(), self.train()]
+            case "evaluate":
+                if self.nothing_to_train_on():
+                    return []
+                return [self.evaluation(d, when) for when in WHENS for d in self.config.evaluate.datasets]
+
+    def complete(self, name: StageName) -> bool:
+        """True if nothing of the stage is missing."""
+        return all(node.artifact is not None for node in self.stage(name))
+
+    def inputs(self) -> Iterator[Node]:
+        """Question sets, evaluation sets first: the run's own questions are kept apart from them."""
+        for dataset in self.config.evaluate.datasets:
+            yield self.evaluation_questions(dataset)
+        if not rollout.has_responses(self.config):
+            yield self.questions()

@@ -1,0 +1,213 @@
+"""Every stage of a run as one function: looks up what is there, makes what is missing, records what was used.
+
+These are what Prefect's tasks call, and what a notebook calls without Prefect:
+
+    run = Run.create(SpotConfig.from_profile("demo"), "my-run")
+    prepare(run); roll_out(run); check_answers(run); rectify_failures(run); train_policy(run); evaluate_models(run)
+"""
+
+import logging
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from spot_core.artifacts import Artifact, ArtifactWriter
+from spot_core.errors import ConfigError
+from spot_core.inference.policy import Policy
+from spot_core.inference.prompts import PromptRenderer
+from spot_core.pipeline import evaluate, questions, rectify, rollout, train
+from spot_core.pipeline import filter as filtering
+from spot_core.pipeline.progress import Progress, silent
+from spot_core.pipeline.resolve import WHENS, Node, Resolver
+from spot_core.runs import Run
+
+log = logging.getLogger(__name__)
+
+
+def produce(run: Run, node: Node, make: Callable[[ArtifactWriter], None]) -> Artifact:
+    """Returns the artifact of a node: the one that is there, or one made now.
+
+    Raises:
+        ConfigError: an input of it is missing.
+    """
+    if node.recipe is None:
+        raise ConfigError(
+            f"{node.name} of run {run.name!r} cannot be made yet: the stage before it is not complete. "
+            "Run that one first, or the flow spot/full, which makes whatever is missing"
+        )
+    at_least = run.target(node.recipe)
+    with run.store.write(node.recipe, at_least=at_least) as slot:
+        if reused := isinstance(slot, Artifact):
+            log.info("%s: reusing %s/%s/%d", node.name, slot.stage, slot.key, slot.generation)
+        else:
+            make(slot)
+    artifact = run.store.get(node.recipe, at_least=at_least)
+    run.use(node.name, artifact, reused=reused)
+    return artifact
+
+
+def prepare(run: Run) -> list[Artifact]:
+    """Reads the evaluation sets and the questions; fails on bad input before any engine starts.
+
+    Raises:
+        InputError: a source or the model is missing or nothing usable is left of it.
+    """
+    resolver = Resolver(run)
+    _require_model(resolver)
+    made = []
+    for dataset in run.config.evaluate.datasets:
+        node = resolver.evaluation_questions(dataset)
+        source = dataset.questions
+        made.append(produce(run, node, lambda writer, s=source: questions.make(writer, s, held_out={})))
+    held_out = resolver.held_out
+    assert held_out is not None
+    if rollout.has_responses(run.config):
+        made.append(
+            produce(
+                run,
+                resolver.rollout(),
+                lambda writer: rollout.import_responses(
+                    writer, run.config, held_out=held_out, model_path=_require_model(resolver)
+                ),
+            )
+        )
+    else:
+        source = run.config.questions
+        made.append(
+            produce(
+                run, resolver.questions(), lambda writer: questions.make(writer, source, held_out=held_out)
+            )
+        )
+    return made
+
+
+def _require_model(resolver: Resolver) -> Path:
+    path = resolver.model_path
+    assert path is not None, "a resolver that may download finds a model or raises"
+    PromptRenderer(
+        path, resolver.config.model, resolver.config.prompt
+    )  # refuses a model without chat template
+    return path
+
+
+def roll_out(run: Run, on_progress: Progress = silent) -> Artifact:
+    """Stage 1. See `spot_core.pipeline.rollout.make`."""
+    resolver = Resolver(run)
+    if rollout.has_responses(run.config):
+        return produce(run, resolver.rollout(), _imported_by_prepare)
+    asked = resolver.questions().artifact
+    return produce(
+        run,
+        resolver.rollout(),
+        lambda writer: rollout.make(
+            writer, run.config, questions=asked, model_path=_require_model(resolver), on_progress=on_progress
+        ),
+    )
+
+
+def _imported_by_prepare(writer: ArtifactWriter) -> None:
+    raise ConfigError("the responses of this run are imported: run the flow spot/full, which reads them")
+
+
+def check_answers(run: Run, on_progress: Progress = silent) -> Artifact:
+    """Stage 2. See `spot_core.pipeline.filter.make`."""
+    resolver = Resolver(run)
+    source = resolver.rollout().artifact
+    return produce(
+        run,
+        resolver.filter(),
+        lambda writer: filtering.make(writer, run.config.filter, rollout=source, on_progress=on_progress),
+    )
+
+
+def rectify_failures(run: Run, on_progress: Progress = silent) -> Artifact:
+    """Stage 3. See `spot_core.pipeline.rectify.make`."""
+    resolver = Resolver(run)
+    source = resolver.filter().artifact
+    return produce(
+        run,
+        resolver.rectify(),
+        lambda writer: rectify.make(
+            writer,
+            run.config,
+            filtered=source,
+            model_path=_require_model(resolver),
+            store=run.store,
+            on_progress=on_progress,
+        ),
+    )
+
+
+def compute_reference(run: Run, on_progress: Progress = silent) -> Artifact:
+    """First half of stage 4. See `spot_core.pipeline.train.make_reference`."""
+    resolver = Resolver(run)
+    pairs = resolver.rectify().artifact
+    return produce(
+        run,
+        resolver.reference(),
+        lambda writer: train.make_reference(
+            writer, run.config, rectified=pairs, model_path=_require_model(resolver), on_progress=on_progress
+        ),
+    )
+
+
+def train_policy(run: Run, on_progress: Progress = silent) -> Artifact:
+    """Second half of stage 4. See `spot_core.pipeline.train.make_train`."""
+    resolver = Resolver(run)
+    pairs, reference = resolver.rectify().artifact, resolver.reference().artifact
+    return produce(
+        run,
+        resolver.train(),
+        lambda writer: train.make_train(
+            writer,
+            run.config,
+            rectified=pairs,
+            reference=reference,
+            model_path=_require_model(resolver),
+            on_progress=on_progress,
+        ),
+    )
+
+
+def evaluate_models(run: Run, on_progress: Progress = silent) -> dict[str, Artifact]:
+    """Stage 5: accuracy before and after on every data set, one server per model and only if something is missing.
+
+    Returns:
+        Artifacts by ``before/<data set>`` and ``after/<data set>``.
+    """
+    resolver = Resolver(run)
+    paths = {"before": _require_model(resolver), "after": resolver.checkpoint()}
+    total = len(WHENS) * len(run.config.evaluate.datasets)
+    made: dict[str, Artifact] = {}
+    for when in WHENS:
+        path = paths[when]
+        if path is None:
+            raise ConfigError(f"run {run.name!r} has no trained model yet: run its stage 'train' first")
+        with ExitStack() as stack:
+            policy = stack.enter_context(
+                Policy(
+                    path,
+                    run.config.engine,
+                    log_folder=run.folder / "logs" / f"evaluate-{when}",
+                    trust_remote_code=run.config.model.trust_remote_code,
+                )
+            )
+            for dataset in run.config.evaluate.datasets:
+                renderer = PromptRenderer(path, run.config.model, dataset.prompt or run.config.prompt)
+
+                def make(writer: ArtifactWriter, dataset=dataset, renderer=renderer, policy=policy) -> None:
+                    def share(done: int, rows: int) -> None:
+                        on_progress(len(made) * rows + done, total * rows)
+
+                    evaluate.make(
+                        writer,
+                        run.config,
+                        dataset,
+                        questions=resolver.evaluation_questions(dataset).artifact,
+                        policy=policy,
+                        renderer=renderer,
+                        on_progress=share,
+                    )
+
+                made[f"{when}/{dataset.name}"] = produce(run, resolver.evaluation(dataset, when), make)
+    return made

@@ -1,0 +1,132 @@
+"""Stage 4: log π_ref of every pair, then SPoT training with DeepSpeed."""
+
+import logging
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from spot_core.artifacts import Artifact, ArtifactWriter, Recipe, schemas
+from spot_core.artifacts.journal import read_plain_lines
+from spot_core.config.spot import SpotConfig
+from spot_core.config.train import TrainConfig, result_settings
+from spot_core.pipeline.progress import Progress, silent
+from spot_core.training.job import TrainingJob
+from spot_core.training.launch import launch
+
+log = logging.getLogger(__name__)
+
+REFERENCE_VERSION = 1
+TRAIN_VERSION = 1
+CHECKPOINT = "checkpoint"
+_PAIR_COLUMNS = ["question_id", "sample", "prompt_token_ids", "response_token_ids", "rectified_token_ids"]
+
+
+def reference_recipe(train: TrainConfig, *, rectified: Artifact, model: str) -> Recipe:
+    """Recipe of the reference log-probs: the model and the pairs, and in which precision they are computed."""
+    return Recipe(
+        stage="reference",
+        settings={"precision": train.precision, "context_length": train.context_length},
+        inputs={"pairs": rectified.digest, "model": model},
+        code_version=REFERENCE_VERSION,
+    )
+
+
+def train_recipe(train: TrainConfig, *, rectified: Artifact, reference: Artifact, model: str) -> Recipe:
+    """Recipe of the trained policy. Ranks, row budgets and the like do not change it."""
+    return Recipe(
+        stage="train",
+        settings=result_settings(train),
+        inputs={"pairs": rectified.digest, "reference": reference.digest, "model": model},
+        code_version=TRAIN_VERSION,
+    )
+
+
+def write_pairs(rectified: Artifact, folder: Path) -> Path:
+    """Writes the accepted pairs of a rectify artifact where the ranks read them."""
+    table: pa.Table = rectified.table(columns=[*_PAIR_COLUMNS, "status"])
+    accepted = table.filter(pc.equal(table["status"], "accepted")).drop_columns(["status"])
+    path = folder / "pairs.parquet"
+    pq.write_table(accepted, path, compression="zstd")
+    return path
+
+
+def make_reference(
+    writer: ArtifactWriter,
+    config: SpotConfig,
+    *,
+    rectified: Artifact,
+    model_path: Path,
+    on_progress: Progress = silent,
+) -> None:
+    """Computes the summed log-probs of both responses of every pair under π_ref.
+
+    Raises:
+        EngineError: a rank failed; with the end of the log.
+    """
+    pairs = write_pairs(rectified, writer.work)
+    job = TrainingJob(
+        mode="reference",
+        model_path=model_path,
+        trust_remote_code=config.model.trust_remote_code,
+        pairs=(pairs,),
+        reference=None,
+        settings=config.train,
+        output_dir=writer.work / "out",
+        scratch_dir=writer.work / "scratch",
+    )
+    launch(job, log_path=writer.folder.parent / "logs" / "reference.log", on_progress=on_progress)
+    table = pq.read_table(job.output_dir / "reference.parquet", schema=schemas.REFERENCE)
+    tokens = pc.sum(table["chosen_tokens"]).as_py() or 0
+    writer.complete(
+        table.to_pylist(),
+        statistics={
+            "pairs": table.num_rows,
+            "mean_logprob_per_chosen_token": (pc.sum(table["chosen_logprob"]).as_py() or 0.0)
+            / max(1, tokens),
+        },
+    )
+
+
+def make_train(
+    writer: ArtifactWriter,
+    config: SpotConfig,
+    *,
+    rectified: Artifact,
+    reference: Artifact,
+    model_path: Path,
+    on_progress: Progress = silent,
+) -> None:
+    """Trains the policy on the accepted pairs, going on from the last complete checkpoint if there is one.
+
+    Raises:
+        EngineError: a rank failed or the loss is not what it must be; with the end of the log. Checkpoints stay.
+    """
+    pairs = write_pairs(rectified, writer.work)
+    job = TrainingJob(
+        mode="train",
+        model_path=model_path,
+        trust_remote_code=config.model.trust_remote_code,
+        pairs=(pairs,),
+        reference=tuple(reference.parts),
+        settings=config.train,
+        output_dir=writer.folder,
+        scratch_dir=writer.work / "scratch",
+    )
+    launch(job, log_path=writer.folder.parent / "logs" / "train.log", on_progress=on_progress)
+    steps = list(read_plain_lines(job.metrics_path))
+    rows = [{name: step.get(name) for name in schemas.TRAIN.names} for step in steps]
+    last = rows[-1]
+    writer.complete(
+        rows,
+        statistics={
+            "objective": config.train.objective,
+            "steps": len(rows),
+            "final_loss": last["loss"],
+            "reward_chosen": last["reward_chosen"],
+            "reward_rejected": last["reward_rejected"],
+            "tokens": sum(row["tokens"] for row in rows),
+        },
+        files=[writer.folder / CHECKPOINT],
+    )

@@ -1,0 +1,185 @@
+"""The page of each stage, as Markdown for the Prefect UI."""
+
+from typing import Any
+
+import pyarrow.compute as pc
+
+from spot_core.artifacts import Artifact
+from spot_core.config.spot import EvaluationSet
+from spot_core.report import plots
+from spot_core.report.edits import edit_markdown
+from spot_core.report.markdown import block, details, percent, table
+from spot_core.runs import Run
+
+_EXAMPLES = 5
+
+
+def _footer(*artifacts: Artifact) -> str:
+    lines = [
+        f"`{a.stage}/{a.key}/{a.generation}` · {a.rows:,} rows · {a.manifest.seconds:.1f} s"
+        for a in artifacts
+    ]
+    return "\n\n---\n" + "  \n".join(lines)
+
+
+def inputs(run: Run, artifacts: list[Artifact]) -> str:
+    """What was read, and what was set aside."""
+    names = [*(d.name for d in run.config.evaluate.datasets), "questions"]
+    rows = [
+        (name, a.rows, a.statistics.get("rejected", 0), f"{a.stage}/{a.key}")
+        for name, a in zip(names, artifacts, strict=True)
+    ]
+    return "# Inputs\n\n" + table(["set", "usable rows", "set aside", "artifact"], rows)
+
+
+def rollout(artifact: Artifact) -> str:
+    """How many responses there are, and a few of them."""
+    figures = table(["figure", "value"], artifact.statistics.items())
+    examples = "\n\n".join(
+        details(row["question"][:120], block(row["response"])) for row in _first(artifact, _EXAMPLES)
+    )
+    return f"# Rollout\n\n{figures}\n\n## Examples\n\n{examples}{_footer(artifact)}"
+
+
+def verdicts(artifact: Artifact, *, take: tuple[str, ...]) -> str:
+    """Counts by verdict and by deciding rule, and an example of each verdict."""
+    counts = artifact.statistics["verdicts"]
+    by_verdict = table(
+        ["verdict", "rows", "share", "goes to the Oracle"],
+        [(v, n, percent(n / artifact.rows), "yes" if v in take else "") for v, n in counts.items()],
+    )
+    by_method = table(["decided by", "rows"], artifact.statistics["methods"].items())
+    examples = []
+    for verdict in counts:
+        row = next(_where(artifact, "verdict", verdict))
+        texts = f"Question\n{block(row['question'])}\nResponse\n{block(row['response'])}"
+        title = f"{verdict}: read {row['extracted_answer']!r}, gold {row['answer']!r} ({row['method']})"
+        examples.append(details(title, texts))
+    accuracy = percent(artifact.statistics["accuracy"])
+    return (
+        f"# Answers checked\n\nAccuracy of the rollout: **{accuracy}**\n\n{by_verdict}\n\n{by_method}\n\n"
+        f"## One example each\n\n" + "\n\n".join(examples) + _footer(artifact)
+    )
+
+
+def edits(artifact: Artifact, *, gamma: float) -> str:
+    """What became of the failures, how small the edits are, and a few of them with the edit visible."""
+    figures = artifact.statistics
+    status = table(
+        ["status", "rows", "share"],
+        [(s, n, percent(n / max(1, figures["failures"]))) for s, n in figures["status"].items()],
+    )
+    parts = [f"# Rectified\n\n**{figures['pairs']:,} pairs** of {figures['failures']:,} failures\n\n{status}"]
+    if figures["change_ratio"] is not None:
+        column = artifact.table(columns=["change_ratio"]).column("change_ratio")
+        parts.append(
+            "## Change ratio R\n\n" + table(["figure", "R (accepted)"], figures["change_ratio"].items())
+        )
+        parts.append(plots.change_ratios(pc.drop_null(column).to_pylist(), gamma=gamma))
+    shown = [row for _, row in zip(range(_EXAMPLES), _where(artifact, "status", "accepted"), strict=False)]
+    if shown:
+        parts.append("## Edits\n\n~~struck~~: y⁻, **bold**: y⁺")
+    for row in shown:
+        title = f"**Gold {row['answer']}, R = {row['change_ratio']:.3f}**"
+        parts.append(
+            f"{title}\n{block(row['question'])}\n\n{edit_markdown(row['response'], row['rectified'])}"
+        )
+    for other in figures["status"]:
+        if other != "accepted":
+            row = next(_where(artifact, "status", other))
+            parts.append(details(f"Example of {other}: {row['reason'] or ''}", block(row["response"])))
+    return "\n\n".join(parts) + _footer(artifact)
+
+
+def training(artifact: Artifact) -> str:
+    """Loss and rewards over the steps."""
+    columns = artifact.table().to_pydict()
+    curves = plots.training_curves(
+        columns["step"], columns["loss"], columns["reward_chosen"], columns["reward_rejected"]
+    )
+    figures = table(["figure", "value"], artifact.statistics.items())
+    where = f"Checkpoint: `{artifact.file('checkpoint')}`"
+    return f"# Trained\n\n{curves}\n\n{figures}\n\n{where}{_footer(artifact)}"
+
+
+def evaluation(datasets: tuple[EvaluationSet, ...], artifacts: dict[str, Artifact]) -> str:
+    """Both models side by side on every data set."""
+    rows, spread = [], []
+    for dataset in datasets:
+        before = artifacts[f"before/{dataset.name}"].statistics
+        after = artifacts[f"after/{dataset.name}"].statistics
+        change = 100 * (after["accuracy"] - before["accuracy"])
+        spread.append((before["half_width_95"], after["half_width_95"]))
+        rows.append(
+            (
+                dataset.name,
+                dataset.role,
+                before["questions"],
+                percent(before["accuracy"], before["half_width_95"]),
+                percent(after["accuracy"], after["half_width_95"]),
+                f"{change:+.1f} points",
+            )
+        )
+    names = [d.name for d in datasets]
+    values = {w: [artifacts[f"{w}/{n}"].statistics["accuracy"] for n in names] for w in ("before", "after")}
+    picture = plots.before_and_after(names, values["before"], values["after"], spread)
+    header = ["data set", "role", "questions", "before", "after", "change"]
+    return f"# Before and after\n\n{table(header, rows)}\n\n{picture}"
+
+
+def summary(run: Run, figures: dict[str, Any]) -> str:
+    """The end of a run: what came out, what each stage did, and how to read it."""
+    parts = [f"# Run {run.name}"]
+    for stage, reason in figures["skipped"].items():
+        parts.append(f"> **{stage} was skipped**: {reason}")
+    datasets = run.config.evaluate.datasets
+    if datasets and all("after" in figures["evaluation"][d.name] for d in datasets):
+        rows = []
+        for name, scores in figures["evaluation"].items():
+            before, after = scores["before"], scores["after"]
+            rows.append(
+                (
+                    name,
+                    scores["role"],
+                    percent(before["accuracy"], before["half_width_95"]),
+                    percent(after["accuracy"], after["half_width_95"]),
+                    f"{100 * (after['accuracy'] - before['accuracy']):+.1f} points",
+                )
+            )
+        parts.append(table(["data set", "role", "before", "after", "change"], rows))
+        sampling = run.config.evaluate
+        how = (
+            "greedy"
+            if sampling.temperature == 0
+            else f"T = {sampling.temperature:g}, top-p = {sampling.top_p:g}"
+        )
+        parts.append(
+            f"Sampled once per question ({how})."
+            if sampling.samples == 1
+            else f"avg@{sampling.samples}, {how}."
+        )
+    keys = ("objective", "questions", "failures", "pairs", "final_loss", "reward_chosen", "reward_rejected")
+    parts.append(table(["figure", "value"], [(k, figures[k]) for k in keys if figures[k] is not None]))
+    stages = [
+        (
+            name,
+            a["rows"],
+            "reused" if a["reused"] else "made",
+            f"{name.split('/')[0]}/{a['key']}/{a['generation']}",
+        )
+        for name, a in figures["stages"].items()
+    ]
+    parts.append("## Artifacts\n\n" + table(["name", "rows", "", "folder"], stages))
+    parts.append("## Seconds by stage\n\n" + table(["stage", "seconds"], figures["seconds"].items()))
+    parts.append(f"`{run.folder / 'summary.json'}`")
+    return "\n\n".join(parts)
+
+
+def _first(artifact: Artifact, count: int) -> list[dict[str, Any]]:
+    for batch in artifact.batches(rows=count):
+        return batch.to_pylist()
+    return []
+
+
+def _where(artifact: Artifact, column: str, value: str) -> Any:
+    return (row for row in artifact.rows_as_dicts() if row[column] == value)

@@ -1,0 +1,179 @@
+"""A run: a name, its configuration, and which artifacts it uses. Lives in ``<store>/runs/<run_name>``."""
+
+import json
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from spot_core.artifacts import Artifact, ArtifactStore, Recipe
+from spot_core.artifacts.manifest import write_atomically
+from spot_core.config.spot import STAGES, SpotConfig, valid_run_name
+from spot_core.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+
+class UsedArtifact(BaseModel):
+    """An artifact that a run used."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    stage: str
+    key: str
+    generation: int
+    digest: str
+    rows: int
+    seconds: float
+    """Wall time that making it took, in whichever run that was."""
+    reused: bool
+    """True if it was there before this run needed it."""
+
+
+class RunRecord(BaseModel):
+    """What ``run.json`` holds."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    run_name: str
+    created: str
+    config: dict[str, Any]
+    refresh: list[str] = Field(default_factory=list)
+    """Stages of which this run makes a new generation."""
+    targets: dict[str, int] = Field(default_factory=dict)
+    """Lowest generation this run accepts, by ``stage/key``; set once, so that a retry does not refresh again."""
+    used: dict[str, UsedArtifact] = Field(default_factory=dict)
+    """Artifacts by their name within the run, such as ``rollout`` or ``evaluate/after/chains``."""
+    skipped: dict[str, str] = Field(default_factory=dict)
+    """Stages that were not needed, with the reason."""
+
+
+class Run:
+    """A run opened from its folder."""
+
+    def __init__(self, store: ArtifactStore, record: RunRecord, *, writable: bool = True) -> None:
+        self.store = store
+        self.record = record
+        self._writable = writable
+        self.config = SpotConfig.model_validate(record.config)
+
+    @property
+    def name(self) -> str:
+        return self.record.run_name
+
+    @property
+    def folder(self) -> Path:
+        return self.store.root / "runs" / self.name
+
+    @classmethod
+    def create(cls, config: SpotConfig, run_name: str, *, refresh: tuple[str, ...] = ()) -> Self:
+        """Starts a run, or goes on with the one of this name if its configuration is the same.
+
+        Raises:
+            ConfigError: a run of this name has another configuration, or a stage to refresh does not exist.
+        """
+        unknown = sorted(set(refresh) - set(STAGES))
+        if unknown:
+            raise ConfigError(f"refresh names {', '.join(unknown)}: the stages are {', '.join(STAGES)}")
+        valid_run_name(run_name)
+        store = ArtifactStore(config.store)
+        existing = _read(store, run_name)
+        document = config.model_dump(mode="json")
+        if existing is not None:
+            if existing.config != document:
+                differing = sorted(k for k in document if document[k] != existing.config.get(k))
+                raise ConfigError(
+                    f"run_name = {run_name!r} is taken by a run with other settings (in {', '.join(differing)}): "
+                    "choose another name; artifacts are shared between runs all the same"
+                )
+            return cls(store, existing)
+        record = RunRecord(
+            run_name=run_name,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            config=document,
+            refresh=list(refresh),
+        )
+        run = cls(store, record)
+        run.save()
+        return run
+
+    @classmethod
+    def open(cls, store: str | Path, run_name: str) -> Self:
+        """Opens a run that exists.
+
+        Raises:
+            ConfigError: it does not; the message lists the latest ones.
+        """
+        valid_run_name(run_name)
+        opened = ArtifactStore(store)
+        record = _read(opened, run_name)
+        if record is None:
+            known = sorted(
+                (p.parent for p in opened.root.glob("runs/*/run.json")),
+                key=lambda p: p.stat().st_mtime,
+                reverse=True,
+            )
+            latest = ", ".join(p.name for p in known[:5]) or "none yet"
+            raise ConfigError(
+                f"run_name = {run_name!r}: no such run in {opened.root} (latest runs: {latest})"
+            )
+        return cls(opened, record)
+
+    @classmethod
+    def rehearse(
+        cls, config: SpotConfig, run_name: str = "dry-run", *, refresh: tuple[str, ...] = ()
+    ) -> Self:
+        """A run that leaves no trace in the store, for a dry run."""
+        record = RunRecord(
+            run_name=run_name, created="", config=config.model_dump(mode="json"), refresh=list(refresh)
+        )
+        return cls(ArtifactStore(config.store), record, writable=False)
+
+    def save(self) -> None:
+        """Writes ``run.json``."""
+        if not self._writable:
+            return
+        write_atomically(self.folder / "run.json", self.record.model_dump_json(indent=1) + "\n")
+
+    def target(self, recipe: Recipe) -> int:
+        """Lowest generation of an artifact that this run accepts."""
+        return self.record.targets.get(f"{recipe.stage}/{recipe.key}", 0)
+
+    def ask_anew(self, recipe: Recipe, *, again: bool = False) -> None:
+        """Makes this run want a new generation of an artifact; once, unless ``again``."""
+        name = f"{recipe.stage}/{recipe.key}"
+        if again or name not in self.record.targets:
+            self.record.targets[name] = self.store.next_generation(recipe)
+            self.save()
+
+    def use(self, name: str, artifact: Artifact, *, reused: bool) -> None:
+        """Records which artifact the run used; the first word on ``reused`` stays for the same artifact."""
+        before = self.record.used.get(name)
+        same = before is not None and (before.key, before.generation) == (artifact.key, artifact.generation)
+        self.record.used[name] = UsedArtifact(
+            stage=artifact.stage,
+            key=artifact.key,
+            generation=artifact.generation,
+            digest=artifact.digest,
+            rows=artifact.rows,
+            seconds=artifact.manifest.seconds,
+            reused=before.reused if before is not None and same else reused,
+        )
+        self.save()
+
+    def skip(self, stage: str, reason: str) -> None:
+        """Records that a stage was not needed."""
+        self.record.skipped[stage] = reason
+        self.save()
+
+
+def _read(store: ArtifactStore, run_name: str) -> RunRecord | None:
+    path = store.root / "runs" / run_name / "run.json"
+    try:
+        return RunRecord.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise ConfigError(f"{path} is not a run record: {error}") from error

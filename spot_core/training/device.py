@@ -1,0 +1,86 @@
+"""Where a rank computes, and the process group it talks through."""
+
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+import psutil
+import torch
+import torch.distributed as dist
+from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers.utils.logging import disable_progress_bar
+
+from spot_core.config.train import TrainConfig
+from spot_core.errors import ConfigError
+from spot_core.training.job import TrainingJob
+from spot_core.training.logprobs import disable_dropout
+
+DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+_COLLECTIVE_TIMEOUT = timedelta(minutes=30)
+
+
+@dataclass(frozen=True)
+class Place:
+    """One rank's place in the job."""
+
+    rank: int
+    world_size: int
+    device: torch.device
+    backend: Literal["gloo", "nccl"]
+
+    @property
+    def is_first(self) -> bool:
+        """Rank 0 writes what all have made."""
+        return self.rank == 0
+
+    @property
+    def on_gpu(self) -> bool:
+        return self.device.type == "cuda"
+
+
+def join(job: TrainingJob) -> Place:
+    """Joins the process group of the torchrun that started this process.
+
+    Raises:
+        ConfigError: more ranks than GPUs.
+    """
+    backend = job.backend
+    if backend == "auto":
+        backend = "nccl" if torch.cuda.is_available() else "gloo"
+    device = torch.device("cpu")
+    if backend == "nccl":
+        local_rank, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if local_rank >= gpus:
+            raise ConfigError(
+                f"ranks = {job.settings.ranks}, but this machine has {gpus} GPUs: set ranks to {gpus}"
+            )
+        device = torch.device("cuda", local_rank)
+        torch.cuda.set_device(device)
+    dist.init_process_group(backend, timeout=_COLLECTIVE_TIMEOUT)
+    return Place(dist.get_rank(), dist.get_world_size(), device, backend)
+
+
+def load_policy(job: TrainingJob) -> PreTrainedModel:
+    """The model of the job in its training precision, on the CPU, without dropout."""
+    disable_progress_bar()  # the log is a file
+    model = AutoModelForCausalLM.from_pretrained(
+        job.model_path,
+        dtype=DTYPES[job.settings.precision],
+        attn_implementation="sdpa",
+        trust_remote_code=job.trust_remote_code,
+    )
+    disable_dropout(model)
+    return model
+
+
+def free_bytes(job: TrainingJob, place: Place) -> int:
+    """Memory that this rank can use: of its GPU, or its share of the machine's."""
+    if place.on_gpu:
+        return torch.cuda.mem_get_info(place.device)[0]
+    return psutil.virtual_memory().available // job.settings.ranks
+
+
+def describe(settings: TrainConfig, place: Place) -> str:
+    """One line for the log."""
+    return f"{place.world_size} ranks on {place.device.type} ({place.backend}), {settings.precision}"

@@ -1,0 +1,151 @@
+"""Which pairs are computed at which optimizer step, on which rank, in which row: decided before training.
+
+A pure function of the pairs, the world size, the budgets and the seed. The pairs of a step depend on the seed
+alone, so ranks and packing change the result by rounding only.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from spot_core.config.train import TrainConfig
+from spot_core.training.prefixes import PrefixIndex
+
+_OPEN_ROWS = 16  # rows that a pair may still join: bounds the search for the best one
+
+Row = tuple[int, ...]  # pairs merged into one trie
+MicroBatch = tuple[Row, ...]  # rows of one forward pass, padded to the longest; may be empty
+
+
+@dataclass(frozen=True)
+class RowBudget:
+    """How much goes into a row and into a forward pass of one rank, in tokens."""
+
+    row_tokens: int
+    micro_batch_tokens: int
+
+    @classmethod
+    def of(cls, settings: TrainConfig, *, on_gpu: bool) -> "RowBudget":
+        """The budgets of ``settings``, or those that suit the device.
+
+        On CPU attention is dense, so rows are short and many; a GPU prefers few long ones.
+        """
+        row_tokens, micro_batch_tokens = (8192, 8192) if on_gpu else (256, 4096)
+        return cls(settings.row_tokens or row_tokens, settings.micro_batch_tokens or micro_batch_tokens)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimizer step: its pairs, and each rank's forward passes, as many on every rank."""
+
+    epoch: int
+    pairs: tuple[int, ...]
+    micro_batches: tuple[tuple[MicroBatch, ...], ...]  # [rank][micro-batch]
+
+
+def plan_training(
+    prefixes: PrefixIndex, *, epochs: int, batch_size: int, seed: int, world_size: int, budget: RowBudget
+) -> list[Step]:
+    """Returns the steps of all epochs: ``batch_size`` pairs each, an epoch's last takes the rest."""
+    steps = []
+    for epoch in range(epochs):
+        shuffled = np.random.default_rng([seed, epoch]).permutation(len(prefixes)).tolist()
+        for start in range(0, len(shuffled), batch_size):
+            steps.append(plan_step(prefixes, epoch, shuffled[start : start + batch_size], world_size, budget))
+    return steps
+
+
+def plan_reference(prefixes: PrefixIndex, *, world_size: int, budget: RowBudget) -> Step:
+    """Returns one pass over all pairs, each once."""
+    return plan_step(prefixes, 0, list(range(len(prefixes))), world_size, budget)
+
+
+def plan_step(
+    prefixes: PrefixIndex, epoch: int, pairs: Sequence[int], world_size: int, budget: RowBudget
+) -> Step:
+    """Lays ``pairs`` out over ranks, rows and micro-batches."""
+    shares = balance(prefixes, pairs, world_size)
+    packed = [_group(prefixes, pack(prefixes, share, budget.row_tokens), budget) for share in shares]
+    most = max(len(micro_batches) for micro_batches in packed)
+    return Step(epoch, tuple(pairs), tuple(tuple(_stretch(batches, most)) for batches in packed))
+
+
+def balance(prefixes: PrefixIndex, pairs: Sequence[int], world_size: int) -> list[list[int]]:
+    """Returns each rank's share of ``pairs``, with about equal tokens: the longest first, to the least loaded.
+
+    A pair weighs what it does not share with the pairs that it will most likely be merged with: those
+    ``world_size`` places away in lexicographic order, for each rank gets about every ``world_size``-th.
+    """
+    if world_size == 1:
+        return [list(pairs)]
+    similar = prefixes.order(pairs)
+    alone = [prefixes.trie_tokens([pair]) for pair in similar]
+    shared = [
+        alone[i] + alone[i + world_size] - prefixes.trie_tokens([similar[i], similar[i + world_size]])
+        for i in range(len(similar) - world_size)
+    ]
+    before, after = [0] * world_size + shared, shared + [0] * world_size
+    weight = {
+        pair: tokens - max(left, right)
+        for pair, tokens, left, right in zip(similar, alone, before, after, strict=False)
+    }
+    shares: list[list[int]] = [[] for _ in range(world_size)]
+    load = [0] * world_size
+    for pair in sorted(similar, key=lambda pair: (-weight[pair], pair)):
+        rank = load.index(min(load))
+        shares[rank].append(pair)
+        load[rank] += weight[pair]
+    return shares
+
+
+def pack(prefixes: PrefixIndex, pairs: Sequence[int], row_tokens: int) -> list[Row]:
+    """Merges ``pairs`` into rows of at most ``row_tokens`` tokens; a pair that is longer has a row of its own.
+
+    Each pair joins the open row that grows least by it, which is the row it shares most with; among equals
+    the fullest.
+    """
+    done: list[list[int]] = []
+    rows: list[list[int]] = []
+    sizes: list[int] = []
+    for pair in prefixes.order(pairs):
+        grown = [prefixes.trie_tokens([*row, pair]) for row in rows]
+        fitting = [row for row in range(len(rows)) if grown[row] <= row_tokens]
+        if fitting:
+            best = min(fitting, key=lambda row: (grown[row] - sizes[row], -sizes[row]))
+            rows[best].append(pair)
+            sizes[best] = grown[best]
+            continue
+        if len(rows) == _OPEN_ROWS:
+            fullest = sizes.index(max(sizes))
+            done.append(rows.pop(fullest))
+            sizes.pop(fullest)
+        rows.append([pair])
+        sizes.append(prefixes.trie_tokens([pair]))
+    return [tuple(row) for row in done + rows]
+
+
+def _group(prefixes: PrefixIndex, rows: list[Row], budget: RowBudget) -> list[list[Row]]:
+    """Micro-batches of rows of similar length, at most ``micro_batch_tokens`` with padding, or one row."""
+    groups: list[list[Row]] = []
+    longest = 0
+    for size, row in sorted(((prefixes.trie_tokens(row), row) for row in rows), reverse=True):
+        if groups and (len(groups[-1]) + 1) * longest <= budget.micro_batch_tokens:
+            groups[-1].append(row)
+        else:
+            groups.append([row])
+            longest = size
+    return groups
+
+
+def _stretch(groups: list[list[Row]], count: int) -> list[MicroBatch]:
+    """Splits groups until there are ``count``; where every row stands alone, empty ones fill up."""
+    groups = list(groups)
+    while len(groups) < count:
+        largest = max(groups, key=len, default=[])
+        if len(largest) < 2:
+            groups.append([])
+            continue
+        at = groups.index(largest)
+        groups[at : at + 1] = [largest[: len(largest) // 2], largest[len(largest) // 2 :]]
+    return [tuple(group) for group in groups]

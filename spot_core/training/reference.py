@@ -1,0 +1,107 @@
+"""``reference`` mode: log π_ref of both responses of every pair, once, with the kernels that train."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from spot_core.artifacts.schemas import REFERENCE
+from spot_core.errors import EngineError, InputError
+from spot_core.training.device import Place, load_policy
+from spot_core.training.job import TrainingJob
+from spot_core.training.logprobs import SequenceLogProbs
+from spot_core.training.pairs import Pair
+from spot_core.training.plan import RowBudget, plan_reference
+from spot_core.training.prefixes import PrefixIndex
+from spot_core.training.reporting import append_line
+from spot_core.training.rows import collate
+
+# Largest mean difference per token between merged rows and the model's own logits, in nats.
+_AGREEMENT = {"fp32": 1e-3, "bf16": 5e-2}
+
+
+@torch.no_grad()
+def compute_reference(job: TrainingJob, pairs: Sequence[Pair], place: Place) -> None:
+    """Writes ``output_dir/reference.parquet``, sorted by (question_id, sample).
+
+    Raises:
+        InputError: the model gives other log-probs in merged rows than alone, so its architecture is not
+            supported.
+        EngineError: a log-prob is not finite.
+    """
+    model = load_policy(job).eval().to(place.device)
+    logprobs = SequenceLogProbs(model)
+    _check_agreement(logprobs, min(pairs, key=lambda pair: pair.longest), job, place)
+
+    budget = RowBudget.of(job.settings, on_gpu=place.on_gpu)
+    plan = plan_reference(PrefixIndex(pairs), world_size=place.world_size, budget=budget)
+    micro_batches = plan.micro_batches[place.rank]
+    rows: list[dict[str, object]] = []
+    for done, micro_batch in enumerate(micro_batches, start=1):
+        members = [pairs[index] for row in micro_batch for index in row]
+        sums = logprobs(collate(pairs, micro_batch).to(place.device)).view(-1, 2)  # (pairs, [y⁺, y⁻])
+        rows += [_row(pair, *values) for pair, values in zip(members, sums.tolist(), strict=True)]
+        if place.is_first:
+            progress = round(len(pairs) * done / len(micro_batches))
+            append_line(job.progress_path, {"done": progress, "total": len(pairs)})
+    _merge(rows, job, place)
+
+
+def plain_logprob(model: torch.nn.Module, sequence: Tensor, prompt_tokens: int) -> float:
+    """log π(y|x) of one sequence (tokens,) alone, from the model's own logits: the slow, obvious way."""
+    logits = model(input_ids=sequence[None], use_cache=False).logits[0, :-1]  # (tokens - 1, vocabulary)
+    by_token = logits.double().log_softmax(-1).gather(-1, sequence[1:, None])[:, 0]
+    return by_token[prompt_tokens - 1 :].sum().item()
+
+
+def _check_agreement(logprobs: SequenceLogProbs, pair: Pair, job: TrainingJob, place: Place) -> None:
+    merged = logprobs(collate([pair], ((0,),)).to(place.device)).tolist()
+    for value, ids in zip(merged, (pair.chosen, pair.rejected), strict=True):
+        sequence = torch.tensor([*pair.prompt.tolist(), *ids.tolist()], device=place.device)
+        alone = plain_logprob(logprobs.model, sequence, len(pair.prompt))
+        difference = abs(value - alone) / len(ids)
+        # `not <=` also refuses NaN
+        if not difference <= _AGREEMENT[job.settings.precision]:
+            raise InputError(
+                f"model {job.model_path} ({logprobs.model.config.model_type}): log-probs from rows merged by "
+                f"prefix differ from the model's own by {difference:.2g} nats per token; this architecture is "
+                "not supported. Use a decoder with rotary or absolute positions and plain attention"
+            )
+
+
+def _row(pair: Pair, chosen: float, rejected: float) -> dict[str, object]:
+    if not (-float("inf") < chosen <= 0.0 and -float("inf") < rejected <= 0.0):
+        raise EngineError(
+            f"question_id {pair.question_id}, sample {pair.sample}: the reference model gives log-probs "
+            f"{chosen}, {rejected}; look for NaN in its weights, or set precision to fp32"
+        )
+    return {
+        "question_id": pair.question_id,
+        "sample": pair.sample,
+        "chosen_logprob": chosen,
+        "rejected_logprob": rejected,
+        "chosen_tokens": len(pair.chosen),
+        "rejected_tokens": len(pair.rejected),
+    }
+
+
+def _merge(rows: list[dict[str, object]], job: TrainingJob, place: Place) -> None:
+    """Every rank writes its rows beside the others'; rank 0 makes one sorted file of them."""
+
+    def shard(rank: int) -> Path:
+        return job.scratch_dir / f"reference-{rank:05d}-of-{place.world_size:05d}.parquet"
+
+    pq.write_table(pa.Table.from_pylist(rows, schema=REFERENCE), shard(place.rank))
+    dist.barrier()
+    if not place.is_first:
+        return
+    table = pa.concat_tables([pq.read_table(shard(rank)) for rank in range(place.world_size)])
+    table = table.sort_by([("question_id", "ascending"), ("sample", "ascending")])
+    target = job.output_dir / "reference.parquet"
+    temporary = target.with_suffix(".tmp")
+    pq.write_table(table, temporary, compression="zstd")
+    temporary.replace(target)

@@ -1,0 +1,72 @@
+"""The tensors of one forward pass: rows of tries, padded, and where their response tokens are."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spot_core.training.pairs import Pair
+from spot_core.training.plan import MicroBatch
+from spot_core.training.trie import build_trie
+
+
+@dataclass(frozen=True, eq=False)
+class RowBatch:
+    """A micro-batch. Sequence 2i is y⁺ and 2i + 1 is y⁻ of the i-th pair, counted row by row."""
+
+    input_ids: Tensor  # (rows, tokens) int64
+    position_ids: Tensor  # (rows, tokens) int64: depth in the trie
+    end: Tensor  # (rows, tokens) int64: index just past each token's subtree
+    edge_parent: Tensor  # (edges,) int64: predicting position, in the flattened rows
+    edge_token: Tensor  # (edges,) int64: token that is predicted there
+    path_edge: Tensor  # (incidences,) int64: edges on the paths of the responses…
+    path_sequence: Tensor  # (incidences,) int64: …and whose they are
+    sequences: int
+    tokens: int  # without padding
+
+    def to(self, device: torch.device) -> "RowBatch":
+        """The same batch with its tensors on ``device``."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return RowBatch(**{k: v.to(device) if isinstance(v, Tensor) else v for k, v in values.items()})
+
+
+def collate(pairs: Sequence[Pair], micro_batch: MicroBatch) -> RowBatch:
+    """Returns the tensors of ``micro_batch`` (indexes into ``pairs``).
+
+    An empty micro-batch is one row of one padding token that nothing is predicted from.
+    """
+    tries = []
+    for row in micro_batch:
+        members = [pairs[index] for index in row]
+        sequences = [ids for pair in members for ids in (pair.chosen_sequence, pair.rejected_sequence)]
+        tries.append(build_trie(sequences, [len(pair.prompt) for pair in members for _ in range(2)]))
+
+    length = max((len(trie.tokens) for trie in tries), default=1)
+    shape = (max(1, len(tries)), length)
+    input_ids, position_ids = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+    end = np.broadcast_to(np.arange(1, length + 1), shape).copy()  # padding attends to itself
+    none = np.zeros(0, dtype=np.int64)
+    parents, tokens, path_edges, path_sequences = [none], [none], [none], [none]
+    edges = sequences = 0
+    for row, trie in enumerate(tries):
+        size = len(trie.tokens)
+        input_ids[row, :size], position_ids[row, :size], end[row, :size] = trie.tokens, trie.depth, trie.end
+        parents.append(trie.edge_parent + row * length)
+        tokens.append(trie.tokens[trie.edge_node])
+        path_edges.append(trie.path_edge + edges)
+        path_sequences.append(trie.path_sequence + sequences)
+        edges += len(trie.edge_node)
+        sequences += 2 * len(micro_batch[row])
+    return RowBatch(
+        input_ids=torch.from_numpy(input_ids),
+        position_ids=torch.from_numpy(position_ids),
+        end=torch.from_numpy(end),
+        edge_parent=torch.from_numpy(np.concatenate(parents)),
+        edge_token=torch.from_numpy(np.concatenate(tokens)),
+        path_edge=torch.from_numpy(np.concatenate(path_edges)),
+        path_sequence=torch.from_numpy(np.concatenate(path_sequences)),
+        sequences=sequences,
+        tokens=sum(len(trie.tokens) for trie in tries),
+    )

@@ -1,0 +1,269 @@
+"""``train`` mode: the optimizer steps of the plan, under DeepSpeed."""
+
+import hashlib
+import json
+import logging
+import math
+import time
+from collections.abc import Sequence
+
+import torch
+import torch.distributed as dist
+
+from spot_core.config.train import result_settings
+from spot_core.errors import EngineError
+from spot_core.training import objectives
+from spot_core.training.checkpoints import (
+    Checkpoint,
+    cut_metrics,
+    find_resumable,
+    mark_complete,
+    refuse_foreign,
+)
+from spot_core.training.device import DTYPES, Place, free_bytes, load_policy
+from spot_core.training.export import export
+from spot_core.training.job import TrainingJob
+from spot_core.training.logprobs import SequenceLogProbs
+from spot_core.training.metrics import StepSums
+from spot_core.training.pairs import Pair, Reference
+from spot_core.training.plan import MicroBatch, RowBudget, Step, plan_training
+from spot_core.training.prefixes import PrefixIndex
+from spot_core.training.preflight import check_fits, estimate_memory
+from spot_core.training.reporting import append_line
+from spot_core.training.rows import collate
+from spot_core.training.schedule import learning_rate
+from spot_core.training.zero import build_engine, full_weights
+
+# How far the first loss may be from its value at r = 0: rounding differs between packings, in bf16 visibly.
+START_TOLERANCE = {"fp32": 1e-3, "bf16": 5e-2}
+
+log = logging.getLogger(__name__)
+
+
+class Trainer:
+    """One rank's view of the training job."""
+
+    def __init__(
+        self, job: TrainingJob, pairs: Sequence[Pair], reference: Sequence[Reference], place: Place
+    ) -> None:
+        self.job, self.settings, self.place = job, job.settings, place
+        self.pairs, self.reference = pairs, reference
+        prefixes = PrefixIndex(pairs)
+        budget = RowBudget.of(self.settings, on_gpu=place.on_gpu)
+        self.plan = plan_training(
+            prefixes,
+            epochs=self.settings.epochs,
+            batch_size=self.settings.batch_size,
+            seed=self.settings.seed,
+            world_size=place.world_size,
+            budget=budget,
+        )
+        if place.is_first:
+            self._log_plan(prefixes, budget)
+
+        self._check_memory(prefixes)
+        model = load_policy(job).train()
+        if self.settings.gradient_checkpointing:
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        self.engine = build_engine(SequenceLogProbs(model), self.settings, place)
+        self.delta = objectives.Delta(self.settings)
+        self.steps_done = 0
+        self.fingerprint = _fingerprint(job, pairs, reference)
+
+    def train(self) -> None:
+        """Runs the steps that are left and writes ``output_dir/checkpoint``."""
+        self._resume()
+        for index in range(self.steps_done, len(self.plan)):
+            started = time.perf_counter()
+            sums = self._accumulate(self.plan[index]).over_ranks(self.place.device)
+            self._check_loss(index, sums)
+            rate = learning_rate(self.settings, index, len(self.plan))
+            for group in self.engine.optimizer.param_groups:
+                group["lr"] = rate
+            self.engine.step()
+            grad_norm = float(self.engine.get_global_grad_norm())
+            self._check_grad_norm(index, grad_norm)
+            self.steps_done = index + 1
+            metrics_bytes = self._report(index, sums, rate, grad_norm, time.perf_counter() - started)
+            self.delta.update(sums.reward_chosen + sums.reward_rejected, int(sums.pairs))
+            every = self.settings.checkpoint_every_steps
+            if every and self.steps_done % every == 0 and self.steps_done < len(self.plan):
+                self._save(metrics_bytes)
+        self._export()
+
+    def _accumulate(self, step: Step) -> StepSums:
+        """Forward and backward of this rank's micro-batches; returns its sums."""
+        tokens_chosen = sum(len(self.pairs[index].chosen) for index in step.pairs)
+        denominator = objectives.loss_denominator(self.settings, len(step.pairs), tokens_chosen)
+        sums = StepSums()
+        micro_batches = step.micro_batches[self.place.rank]
+        for number, micro_batch in enumerate(micro_batches, start=1):
+            self.engine.set_gradient_accumulation_boundary(number == len(micro_batches))
+            loss_sum = self._forward(micro_batch, sums)
+            # ZeRO averages gradients over ranks; the loss is a mean over all of the step's pairs.
+            self.engine.backward(loss_sum * (self.place.world_size / denominator), scale_wrt_gas=False)
+        sums.loss /= denominator
+        return sums
+
+    def _forward(self, micro_batch: MicroBatch, sums: StepSums) -> torch.Tensor:
+        """Adds a micro-batch to ``sums`` and returns its loss, summed over pairs, ready for backward."""
+        indexes = [index for row in micro_batch for index in row]
+        members = [self.pairs[index] for index in indexes]
+        device = self.place.device
+        reference = torch.tensor(
+            [(self.reference[i].chosen_logprob, self.reference[i].rejected_logprob) for i in indexes],
+            dtype=torch.float64,
+            device=device,
+        ).view(-1, 2)
+        logprobs = self.engine(collate(self.pairs, micro_batch).to(device)).view(-1, 2)  # (pairs, [y⁺, y⁻])
+        logratios = logprobs - reference
+        chosen, rejected = (self.settings.beta * logratios).unbind(-1)  # rewards r⁺, r⁻
+        if self.settings.objective == "sft":
+            tokens = torch.tensor([len(pair.chosen) for pair in members], device=device)
+            losses = objectives.sft_losses(logprobs[:, 0], tokens, self.settings.sft_mean)
+        else:
+            losses = objectives.reward_losses(self.settings.objective, chosen, rejected, self.delta.value)
+        loss_sum = losses.sum()
+        with torch.no_grad():
+            values = torch.stack(
+                [loss_sum, chosen.sum(), rejected.sum(), (chosen > rejected).sum(), logratios[:, 1].sum()]
+            )
+        sums.add(
+            values,
+            rejected_tokens=sum(len(pair.rejected) for pair in members),
+            pairs=len(members),
+            tokens=sum(pair.tokens for pair in members),
+        )
+        return loss_sum
+
+    def _check_loss(self, index: int, sums: StepSums) -> None:
+        if not math.isfinite(sums.loss):
+            raise EngineError(
+                f"the loss of step {index} is {sums.loss}: lower learning_rate "
+                f"(now {self.settings.learning_rate:g}), set precision to fp32, or look for NaN in the model's weights"
+            )
+        if index > 0:
+            return
+        expected = self._loss_at_start(self.plan[0])
+        tolerance = START_TOLERANCE[self.settings.precision]
+        if abs(sums.loss - expected) > tolerance:
+            raise EngineError(
+                f"the first loss is {sums.loss:.6f}, but {self.settings.objective} at r = 0 gives {expected:.6f} "
+                f"(tolerance {tolerance:g}): the reference log-probs are not this model's. Compute them again with "
+                "the model, precision and pairs of this job"
+            )
+
+    def _loss_at_start(self, step: Step) -> float:
+        """The loss of the first step if π_θ = π_ref exactly."""
+        if self.settings.objective != "sft":
+            return objectives.value_at_start(self.settings.objective)
+        logprobs = torch.tensor([self.reference[i].chosen_logprob for i in step.pairs], dtype=torch.float64)
+        tokens = torch.tensor([len(self.pairs[i].chosen) for i in step.pairs])
+        losses = objectives.sft_losses(logprobs, tokens, self.settings.sft_mean)
+        denominator = objectives.loss_denominator(self.settings, len(step.pairs), int(tokens.sum()))
+        return losses.sum().item() / denominator
+
+    def _check_grad_norm(self, index: int, grad_norm: float) -> None:
+        if not math.isfinite(grad_norm):
+            raise EngineError(
+                f"the gradient norm of step {index} is {grad_norm}: lower learning_rate "
+                f"(now {self.settings.learning_rate:g}) or set precision to fp32"
+            )
+
+    def _report(self, index: int, sums: StepSums, rate: float, grad_norm: float, seconds: float) -> int:
+        """Appends the step's row of metrics on rank 0; returns the file's size (0 on other ranks)."""
+        if not self.place.is_first:
+            return 0
+        step, pairs = self.plan[index], sums.pairs
+        row = {
+            "step": index,
+            "epoch": (index + 1) * self.settings.epochs / len(self.plan),
+            "loss": sums.loss,
+            "reward_chosen": sums.reward_chosen / pairs,
+            "reward_rejected": sums.reward_rejected / pairs,
+            "margin": (sums.reward_chosen - sums.reward_rejected) / pairs,
+            "accuracy": sums.right / pairs,
+            "delta": self.delta.value if self.settings.objective == "spot_bco" else None,
+            "kl": sums.kl,
+            "lr": rate,
+            "grad_norm": grad_norm,
+            "pairs": len(step.pairs),
+            "tokens": int(sums.tokens),
+            "tokens_per_second": sums.tokens / seconds,
+        }
+        size = append_line(self.job.metrics_path, row)
+        append_line(self.job.progress_path, {"done": index + 1, "total": len(self.plan)})
+        return size
+
+    def _resume(self) -> None:
+        # All ranks see the same checkpoint: the next one is written after a step that they make together.
+        found = find_resumable(self.job, self.place.world_size)
+        if self.place.is_first:
+            cut_metrics(self.job, found)
+        if found is None:
+            return
+        refuse_foreign(found, self.fingerprint, self.job.state_dir)
+        self.engine.load_checkpoint(str(self.job.state_dir), tag=found.tag, load_lr_scheduler_states=False)
+        self.delta.load_state_dict(found.delta)
+        self.steps_done = found.steps_done
+        log.info("going on after step %d of %d", found.steps_done, len(self.plan))
+
+    def _save(self, metrics_bytes: int) -> None:
+        checkpoint = Checkpoint(
+            steps_done=self.steps_done,
+            world_size=self.place.world_size,
+            zero_stage=self.settings.zero_stage,
+            fingerprint=self.fingerprint,
+            metrics_bytes=metrics_bytes,
+            delta=self.delta.state_dict(),
+        )
+        self.engine.save_checkpoint(str(self.job.state_dir), tag=checkpoint.tag, save_latest=False)
+        dist.barrier()  # every rank's shard is written
+        if self.place.is_first:
+            mark_complete(self.job.state_dir, checkpoint, self.settings.keep_checkpoints)
+
+    def _export(self) -> None:
+        model = self.engine.module.model
+        weights = full_weights(model, DTYPES[self.settings.save_dtype], keep=self.place.is_first)
+        if self.place.is_first:
+            export(model, weights, self.job.model_path, self.job.output_dir / "checkpoint")
+        dist.barrier()
+
+    def _check_memory(self, prefixes: PrefixIndex) -> None:
+        batches = [batch for step in self.plan for batch in step.micro_batches[self.place.rank] if batch]
+        sizes = [[prefixes.trie_tokens(row) for row in batch] for batch in batches] or [[1]]
+        config = json.loads((self.job.model_path / "config.json").read_text(encoding="utf-8"))
+        estimate = estimate_memory(
+            config,
+            self.settings,
+            world_size=self.place.world_size,
+            row_tokens=max(max(rows) for rows in sizes),
+            micro_batch_tokens=max(len(rows) * max(rows) for rows in sizes),
+        )
+        log.info("estimated memory: %s", estimate)
+        check_fits(estimate, free_bytes(self.job, self.place), self.settings, where=str(self.place.device))
+
+    def _log_plan(self, prefixes: PrefixIndex, budget: RowBudget) -> None:
+        steps = self.plan[: math.ceil(len(self.pairs) / self.settings.batch_size)]
+        rows = [row for step in steps for rank in step.micro_batches for batch in rank for row in batch]
+        merged = sum(prefixes.trie_tokens(row) for row in rows)
+        alone = sum(pair.tokens for pair in self.pairs)
+        log.info(
+            "%d pairs, %d steps of %d; %d tokens an epoch in rows of up to %d, %.0f %% saved by shared prefixes",
+            len(self.pairs),
+            len(self.plan),
+            self.settings.batch_size,
+            merged,
+            budget.row_tokens,
+            100 * (1 - merged / alone),
+        )
+
+
+def _fingerprint(job: TrainingJob, pairs: Sequence[Pair], reference: Sequence[Reference]) -> str:
+    """Digest of what decides the weights: state with another one is of another job."""
+    digest = hashlib.sha256(json.dumps([str(job.model_path), result_settings(job.settings)]).encode())
+    for pair, logprobs in zip(pairs, reference, strict=True):
+        digest.update(f"{pair.key} {logprobs}".encode())
+        for ids in (pair.prompt, pair.rejected, pair.chosen):
+            digest.update(len(ids).to_bytes(8, "little") + ids.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,18 @@
+"""Stage 2: check the answers, keep the failures."""
+
+from prefect import task
+
+from spot_core.pipeline import stages
+from spot_core.report import pages
+from spot_core.runs import Run
+from tasks.progress import progress_artifact
+from tasks.publish import publish
+
+
+@task(name="check answers")
+def check_answers(run_name: str, store: str) -> None:
+    """Checks what is missing and shows verdicts."""
+    run = Run.open(store, run_name)
+    with progress_artifact("filter-progress", unit="answers") as progress:
+        artifact = stages.check_answers(run, progress)
+    publish("filter", pages.verdicts(artifact, take=run.config.filter.take))

@@ -1,0 +1,16 @@
+"""Inputs of a run: questions, evaluation sets, imported responses."""
+
+from prefect import task
+
+from spot_core.pipeline import stages
+from spot_core.report import pages
+from spot_core.runs import Run
+from tasks.publish import publish
+
+
+@task(name="read questions")
+def prepare(run_name: str, store: str) -> None:
+    """Reads and checks every input, before any engine starts."""
+    run = Run.open(store, run_name)
+    artifacts = stages.prepare(run)
+    publish("inputs", pages.inputs(run, artifacts))

@@ -1,0 +1,69 @@
+"""Progress of a stage, as a Prefect progress artifact."""
+
+import contextvars
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.logging import get_run_logger
+
+from spot_core.pipeline.progress import Progress
+
+_PUBLISH_SECONDS = 2.0
+_LOG_SECONDS = 30.0
+
+
+@contextmanager
+def progress_artifact(what: str, *, unit: str) -> Iterator[Progress]:
+    """Shows ``done / total`` with an estimate of the time left; closes at 100 % if the stage succeeds.
+
+    The stage calls back from inside an event loop and from threads, for every row; so the call only leaves its
+    figures behind, and a thread of our own talks to Prefect every two seconds.
+    """
+    log = get_run_logger()
+    artifact_id = create_progress_artifact(progress=0.0, key=what, description=f"{what}: starting")
+    latest: list[tuple[int, int]] = []
+    first: list[tuple[float, int]] = []
+    finished = threading.Event()
+
+    def report(done: int, total: int) -> None:
+        if not first:
+            first.append((time.monotonic(), done))
+        latest[:] = [(done, total)]
+
+    def publish(*, to_log: bool) -> None:
+        if not latest:
+            return
+        done, total = latest[0]
+        text = f"{what}: {done:,} of {total:,} {unit}{_time_left(first[0], done, total)}"
+        update_progress_artifact(artifact_id, progress=100.0 * done / max(1, total), description=text)
+        if to_log:
+            log.info(text)
+
+    def keep_publishing() -> None:
+        logged = time.monotonic()
+        while not finished.wait(_PUBLISH_SECONDS):
+            due = time.monotonic() - logged > _LOG_SECONDS
+            publish(to_log=due)
+            if due:
+                logged = time.monotonic()
+
+    context = contextvars.copy_context()  # the thread speaks for this task run
+    thread = threading.Thread(target=context.run, args=(keep_publishing,), daemon=True)
+    thread.start()
+    try:
+        yield report
+    finally:
+        finished.set()
+        thread.join()
+        publish(to_log=True)
+
+
+def _time_left(first: tuple[float, int], done: int, total: int) -> str:
+    started, done_then = first
+    if done <= done_then or done >= total:
+        return ""
+    seconds = (time.monotonic() - started) / (done - done_then) * (total - done)
+    return f", about {seconds:.0f} s left" if seconds < 120 else f", about {seconds / 60:.0f} min left"

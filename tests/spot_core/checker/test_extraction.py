@@ -1,0 +1,88 @@
+import time
+
+import pytest
+
+from spot_core.checker.extraction import extract_answer, visible_text
+
+
+@pytest.mark.parametrize(
+    ("response", "answer", "form"),
+    [
+        (r"so \boxed{\frac{1}{2}}.", r"\frac{1}{2}", "boxed"),
+        (r"first \boxed{3}. That was wrong, and after a long look at all the cases: \boxed{4}", "4", "boxed"),
+        (r"\boxed{4} and then an unfinished \boxed{\frac{1}{2", "4", "boxed"),
+        (r"the set \boxed{\{1, 2\}}", r"\{1, 2\}", "boxed"),
+        (r"\boxed {5}", "5", "boxed"),
+        ("<think>\\boxed{3}</think>It is \\boxed{4}.", "4", "boxed"),
+        ("reasoning \\boxed{3}</think>A: 4", "4", "a_line"),
+        ("2/2 = <<2/2=1.0>>1\n#### 1,080", "1,080", "answer_line"),
+        ("9 * 2 = $<<9*2=18>>18.\nA: 18", "18", "a_line"),
+        ("work\n**Answer:** $18$ apples", "$18$ apples", "answer_line"),
+        ("work\n\n**Final Answer**\n\nFinal answer:\n\n$\\frac12$\n", r"$\frac12$", "answer_line"),
+        ("The final answer is 3.5. I hope it is correct.", "3.5", "answer_sentence"),
+        ("So the answer is $20\\%$.", r"$20\%$", "answer_sentence"),
+        ("  -5 ", "-5", "whole_response"),
+        (r"$\frac{1}{3} \text{meters}$", r"$\frac{1}{3} \text{meters}$", "whole_response"),
+        ("We find that $x < 3$.", "$x < 3$", "conclusion"),
+        ("Answer: 4<|im_end|>\n<|im_start|>user\nAnswer: 5", "4", "answer_line"),
+    ],
+)
+def test_final_answer_is_found_in_its_usual_forms(response: str, answer: str, form: str) -> None:
+    found = extract_answer(response)
+    assert found is not None
+    assert (found.answer, found.form) == (answer, form)
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        "",
+        "I bought 3 apples and 5 pears.",
+        "He has 12 left\nand 5 are red",
+        "<think>The answer is 5. \\boxed{5}",
+        "<think>\\boxed{5}</think>",
+        "\\boxed{}",
+        "A: 5\nB: 6\nC: 7",
+        "12 + 7 = 19\n19 - 4 = 15 and so on",
+    ],
+)
+def test_stray_numbers_and_hidden_answers_are_not_taken(response: str) -> None:
+    assert extract_answer(response) is None
+
+
+def test_boxes_of_one_statement_are_offered_as_a_list() -> None:
+    found = extract_answer(
+        r"\boxed{9}. So the roots are, after all this work, \boxed{-2} \text{ and } \boxed{1}."
+    )
+    assert found is not None
+    assert (found.answer, found.box_list) == ("1", "-2, 1")
+
+
+def test_thinking_is_hidden_also_when_the_template_opened_it() -> None:
+    assert visible_text("a<think>b</think>c<think>d</think>e") == "ace"
+    assert visible_text("b</think>c") == "c"
+    assert visible_text("a<think>b") == "a"
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "<think>",
+        "</think>",
+        "\\boxed{",
+        "}",
+        "{",
+        "$",
+        "Answer: ",
+        "#### \n",
+        "answer is ",
+        " ",
+        "\\(",
+        "-\t",
+    ],
+)
+def test_a_megabyte_of_anything_is_read_in_linear_time(piece: str) -> None:
+    text = piece * (1_000_000 // len(piece))
+    started = time.perf_counter()
+    extract_answer(text)
+    assert time.perf_counter() - started < 5

@@ -1,0 +1,174 @@
+import itertools
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import psutil
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spot_core.checker import CheckerPool, CheckItem, check, check_many
+from spot_core.checker import pool as pool_module
+from spot_core.checker.comparison import Decision
+
+SLOW = CheckItem(r"\boxed{\frac{x}{2}}", "x/2")
+ENDLESS = CheckItem(r"\boxed{9^{9^{9^{9^{9}}}}+x}", "x")
+BACKTRACKING = CheckItem("a" * 50 + "b", "(a|aa)+", "pattern")
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[CheckerPool]:
+    with CheckerPool(workers=1, timeout_seconds=1.0) as shared:
+        yield shared
+
+
+def workers() -> list[psutil.Process]:
+    children = psutil.Process().children()
+    return [child for child in children if any("spawn_main" in part for part in child.cmdline())]
+
+
+def die_once(kind: str, answer: str, gold: str, timeout_seconds: float) -> Decision:
+    """A comparison that takes its process with it, as a crash of an extension module would."""
+    os._exit(1)
+
+
+def test_fast_rows_start_no_worker() -> None:
+    before = {worker.pid for worker in workers()}
+    with CheckerPool(workers=1) as fresh:
+        verdicts = list(fresh.check_many([CheckItem("A: 18", "18"), CheckItem("A: 19", "18")]))
+        assert {worker.pid for worker in workers()} == before
+    assert [verdict.verdict for verdict in verdicts] == ["correct", "incorrect"]
+
+
+def test_order_is_kept_with_fast_slow_and_endless_rows(pool: CheckerPool) -> None:
+    items = [SLOW, CheckItem("A: 1", "1"), ENDLESS, CheckItem("A: 2", "1"), SLOW, CheckItem("none", "1")]
+    verdicts = [verdict.verdict for verdict in pool.check_many(items)]
+    assert verdicts == ["correct", "correct", "timeout", "incorrect", "correct", "no_answer"]
+
+
+def test_time_limit_kills_hanging_comparisons_and_the_pool_goes_on(pool: CheckerPool) -> None:
+    assert pool.check(SLOW.response, SLOW.gold).verdict == "correct"
+    for item in (ENDLESS, BACKTRACKING):
+        started = time.perf_counter()
+        verdict = pool.check(item.response, item.gold, kind=item.kind)
+        assert (verdict.verdict, verdict.method.partition("/")[2]) == ("timeout", "time_limit")
+        assert time.perf_counter() - started < 15  # a fresh worker loads SymPy before its limit runs
+    assert pool.check(SLOW.response, SLOW.gold).verdict == "correct"
+
+
+def test_killed_idle_and_busy_workers_are_replaced(pool: CheckerPool) -> None:
+    assert pool.check(SLOW.response, SLOW.gold).verdict == "correct"
+    for worker in workers():
+        worker.kill()
+    assert pool.check(SLOW.response, SLOW.gold).verdict == "correct"
+
+    stopper = threading.Timer(0.3, lambda: [worker.kill() for worker in workers()])
+    stopper.start()
+    assert pool.check(ENDLESS.response, ENDLESS.gold).verdict == "timeout"
+    assert pool.check(SLOW.response, SLOW.gold).verdict == "correct"
+
+
+def test_a_row_that_kills_its_worker_twice_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    with CheckerPool(workers=1) as fresh:
+        monkeypatch.setattr(pool_module, "compare", die_once)
+        assert fresh.check(SLOW.response, SLOW.gold).method == "boxed/worker_died"
+        monkeypatch.undo()
+        assert fresh.check(SLOW.response, SLOW.gold).verdict == "correct"
+
+
+def test_endless_inputs_are_read_ahead_only_so_far() -> None:
+    read = itertools.count()
+    items = (SLOW if next(read) == 0 else CheckItem("A: 1", "1") for _ in itertools.count())
+    verdicts = check_many(items, workers=1)
+    assert next(verdicts).verdict == "correct"
+    assert next(read) <= pool_module.LOOK_AHEAD_ROWS + 2
+    verdicts.close()
+
+
+def test_one_pool_serves_many_threads(pool: CheckerPool) -> None:
+    verdicts: list[str] = []
+    threads = [
+        threading.Thread(target=lambda: verdicts.append(pool.check(SLOW.response, SLOW.gold).verdict))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert verdicts == ["correct"] * 4
+
+
+SCRIPT = r"""
+from spot_core.checker import check
+print(check(r"\boxed{\frac{x}{2}}", "x/2").verdict)
+"""
+
+
+def test_scripts_need_no_main_guard(tmp_path) -> None:
+    script = tmp_path / "unguarded.py"
+    script.write_text(SCRIPT)
+    for command in ([sys.executable, str(script)], [sys.executable, "-c", SCRIPT]):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stdout) == (0, "correct\n"), done.stderr
+
+
+def test_workers_end_when_their_parent_is_killed() -> None:
+    code = (
+        "from spot_core.checker import CheckerPool, CheckItem\n"
+        "pool = CheckerPool(workers=2, timeout_seconds=1.0)\n"
+        "print(pool.check(r'\\boxed{x+x}', '2x').verdict, flush=True)\n"
+        "pool.check(r'\\boxed{9^{9^{9^{9^{9}}}}+x}', 'x')\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "correct\n"
+        children = psutil.Process(parent.pid).children(recursive=True)
+        parent.kill()
+    _, alive = psutil.wait_procs(children, timeout=15)
+    assert alive == []
+
+
+@pytest.mark.parametrize(
+    ("response", "gold", "kind", "verdict"),
+    [
+        (" yes\n", "yes", "exact", "correct"),
+        ("Yes.", "yes", "exact", "incorrect"),
+        ("", "yes", "exact", "no_answer"),
+        ("<think>no</think>yes", "yes", "exact", "correct"),
+        ("olleh\nx", r"olleh.x", "pattern", "correct"),
+        ("hello there", r"hello", "pattern", "incorrect"),
+        ("abab", r"(ab)+", "pattern", "correct"),
+        ("abab", r"(ab", "pattern", "ambiguous"),
+    ],
+)
+def test_exact_and_pattern_look_at_the_whole_response(
+    response: str, gold: str, kind: str, verdict: str
+) -> None:
+    assert check(response, gold, kind=kind).verdict == verdict
+
+
+@pytest.mark.parametrize("kind", ["math", "exact", "pattern"])
+def test_a_response_cut_at_the_token_limit_is_truncated(kind: str) -> None:
+    assert check(r"\boxed{5}", "5", kind=kind, finish_reason="length").verdict == "truncated"
+    assert check("5", "5", kind=kind, finish_reason="stop").verdict == "correct"
+
+
+def test_an_unannounced_conclusion_is_never_incorrect() -> None:
+    assert check("We find that there are $5$.", "5").verdict == "correct"
+    assert check("We find that there are $5$.", "6").verdict == "ambiguous"
+
+
+def test_several_boxes_confirm_a_list_but_never_refute_it() -> None:
+    assert check(r"$\boxed{-2}$ and $\boxed{1}$", "1, -2").verdict == "correct"
+    assert check(r"$\boxed{-2}$ and $\boxed{1}$", "1, -3").verdict == "ambiguous"
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.text(), st.text(), st.sampled_from(["", r"\boxed{", "A: ", "$", "Answer: "]))
+def test_arbitrary_text_never_raises(pool: CheckerPool, response: str, gold: str, form: str) -> None:
+    closing = "}" if form.endswith("{") else ""
+    pool.check(form + response + closing, gold)

@@ -1,0 +1,151 @@
+import math
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from spot_core.config.train import TrainConfig, result_settings
+from spot_core.errors import ConfigError
+from spot_core.training.checkpoints import (
+    Checkpoint,
+    cut_metrics,
+    find_resumable,
+    latest,
+    mark_complete,
+    refuse_foreign,
+)
+from spot_core.training.job import TrainingJob
+from spot_core.training.preflight import GIB, check_fits, estimate_memory, parameter_count
+from spot_core.training.reporting import LineTail, append_line
+from spot_core.training.schedule import learning_rate
+from tests.spot_core.training.models import tiny_model
+
+QWEN3_8B = {
+    "model_type": "qwen3",
+    "hidden_size": 4096,
+    "intermediate_size": 12288,
+    "num_hidden_layers": 36,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+    "vocab_size": 151936,
+    "tie_word_embeddings": False,
+}
+
+
+def test_defaults_are_the_papers_recipe() -> None:
+    config = TrainConfig()
+    assert (config.beta, config.epochs, config.batch_size, config.betas) == (0.1, 2, 32, (0.9, 0.95))
+    assert (config.learning_rate, config.warmup_ratio, config.weight_decay) == (1e-6, 0.05, 0.01)
+
+
+def test_impossible_settings_are_refused() -> None:
+    for field, value in [
+        ("betas", (0.9, 1.0)),
+        ("beta", 0),
+        ("objective", "ppo"),
+        ("zero_stage", 4),
+        ("lr", 1),
+    ]:
+        with pytest.raises(ValidationError, match=field):
+            TrainConfig(**{field: value})
+
+
+def test_layout_does_not_change_what_decides_the_result() -> None:
+    plain = result_settings(TrainConfig())
+    layout = TrainConfig(ranks=4, zero_stage=3, row_tokens=512, checkpoint_every_steps=1, cpu_offload=True)
+    assert result_settings(layout) == plain
+    assert result_settings(TrainConfig(delta="ema")) != plain
+    dpo = TrainConfig(objective="dpo")
+    assert result_settings(dpo) == result_settings(dpo.model_copy(update={"delta": "ema"}))
+
+
+def test_learning_rate_warms_up_and_ends_near_zero() -> None:
+    config = TrainConfig(learning_rate=1.0, warmup_ratio=0.1)
+    rates = [learning_rate(config, step, 50) for step in range(50)]
+    assert rates[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert rates[5] == 1.0 and rates == rates[:5] + sorted(rates[5:], reverse=True)
+    assert rates[-1] == pytest.approx(0.5 * (1 + math.cos(math.pi * 44 / 45)))
+    assert learning_rate(config, 0, 1) == 1.0
+
+
+def _job(tmp_path: Path, **settings: object) -> TrainingJob:
+    (tmp_path / "state").mkdir(exist_ok=True)
+    return TrainingJob(
+        mode="train",
+        model_path=tmp_path,
+        pairs=(),
+        reference=(),
+        settings=TrainConfig(**settings),
+        output_dir=tmp_path,
+        scratch_dir=tmp_path,
+    )
+
+
+def _checkpoint(job: TrainingJob, steps: int, metrics_bytes: int = 0) -> Checkpoint:
+    found = Checkpoint(steps, 2, 2, "mine", metrics_bytes, {"value": 0.1, "pairs": 3})
+    (job.state_dir / found.tag).mkdir()
+    return found
+
+
+def test_a_checkpoint_without_its_marker_does_not_count_and_old_ones_go(tmp_path: Path) -> None:
+    job = _job(tmp_path)
+    _checkpoint(job, 5)
+    assert latest(job.state_dir) is None
+    for steps in (10, 20, 30):
+        mark_complete(job.state_dir, _checkpoint(job, steps), keep=2)
+    assert latest(job.state_dir).steps_done == 30
+    assert sorted(path.name for path in job.state_dir.iterdir()) == ["step-000020", "step-000030"]
+
+
+def test_resume_cuts_metrics_to_the_checkpoint(tmp_path: Path) -> None:
+    job = _job(tmp_path)
+    size = append_line(job.metrics_path, {"step": 0})
+    append_line(job.metrics_path, {"step": 1})
+    mark_complete(job.state_dir, _checkpoint(job, 1, size), keep=1)
+    found = find_resumable(job, world_size=2)
+    cut_metrics(job, found)
+    assert LineTail(job.metrics_path).new_rows() == [{"step": 0}]
+
+
+def test_other_ranks_or_another_job_are_refused(tmp_path: Path) -> None:
+    job = _job(tmp_path)
+    mark_complete(job.state_dir, _checkpoint(job, 1), keep=1)
+    with pytest.raises(ConfigError, match="written by 2 ranks"):
+        find_resumable(job, world_size=3)
+    with pytest.raises(ConfigError, match="other settings"):
+        refuse_foreign(find_resumable(job, world_size=2), "another", job.state_dir)
+
+
+def test_a_half_written_line_waits_for_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    tail = LineTail(path)
+    assert tail.new_rows() == []
+    path.write_bytes(b'{"step": 0}\n{"st')
+    assert tail.new_rows() == [{"step": 0}]
+    with path.open("ab") as file:
+        file.write(b'ep": 1}\n')
+    assert tail.new_rows() == [{"step": 1}]
+
+
+@pytest.mark.parametrize("kind", ["qwen3", "llama"])
+def test_parameters_are_counted_exactly(kind: str) -> None:
+    model = tiny_model(kind)
+    assert parameter_count(model.config.to_dict()) == sum(p.numel() for p in model.parameters())
+
+
+def test_the_papers_job_fits_eight_80_gib_gpus_but_not_one() -> None:
+    def estimate(world_size: int):
+        return estimate_memory(
+            QWEN3_8B, TrainConfig(), world_size=world_size, row_tokens=8192, micro_batch_tokens=8192
+        )
+
+    assert parameter_count(QWEN3_8B) == pytest.approx(8.19e9, rel=1e-3)
+    check_fits(estimate(8), 79 * GIB, TrainConfig(), "cuda:0")
+    with pytest.raises(ConfigError, match=r"8\.19B parameters.*zero_stage: 3"):
+        check_fits(estimate(1), 79 * GIB, TrainConfig(), "cuda:0")
+
+
+def test_an_unknown_architecture_is_refused_by_the_width_it_lacks() -> None:
+    with pytest.raises(ConfigError, match="hidden_size"):
+        parameter_count({"model_type": "mamba"})
