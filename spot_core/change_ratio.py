@@ -4,9 +4,9 @@ R(y⁻, y⁺) = 1 − |LCS(y⁻, y⁺)| / |y⁺| over token ids of the policy's 
 `difflib` is not used: its matching blocks are a heuristic, not a longest common subsequence.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from os.path import commonprefix
+from typing import Any
 
 from rapidfuzz.distance import LCSseq
 
@@ -21,7 +21,7 @@ class EditRegion:
     chosen_end: int
 
 
-def change_ratio(rejected_ids: Sequence[int], chosen_ids: Sequence[int]) -> float:
+def change_ratio(rejected_ids: Sequence[Hashable], chosen_ids: Sequence[Hashable]) -> float:
     """R in 0 … 1: the share of the chosen ids that is not part of an LCS with the rejected ones.
 
     Terminators are for the caller to leave out. An empty `chosen_ids` has nothing new in it, but deletes
@@ -32,7 +32,7 @@ def change_ratio(rejected_ids: Sequence[int], chosen_ids: Sequence[int]) -> floa
     return 1.0 - LCSseq.similarity(rejected_ids, chosen_ids) / len(chosen_ids)
 
 
-def edit_regions(rejected_ids: Sequence[int], chosen_ids: Sequence[int]) -> list[EditRegion]:
+def edit_regions(rejected_ids: Sequence[Hashable], chosen_ids: Sequence[Hashable]) -> list[EditRegion]:
     """The runs of change between two sequences, left to right, from one exact LCS alignment."""
     regions: list[EditRegion] = []
     for code in LCSseq.opcodes(rejected_ids, chosen_ids):
@@ -50,6 +50,7 @@ def edit_regions(rejected_ids: Sequence[int], chosen_ids: Sequence[int]) -> list
     return regions
 
 
-def shared_prefix_length(rejected_ids: Sequence[int], chosen_ids: Sequence[int]) -> int:
-    """How many leading ids two sequences share."""
-    return len(commonprefix([rejected_ids, chosen_ids]))
+def shared_prefix_length(left: Sequence[Any], right: Sequence[Any]) -> int:
+    """How many leading items (token ids, characters) two sequences share."""
+    shortest = min(len(left), len(right))
+    return next((i for i in range(shortest) if left[i] != right[i]), shortest)

@@ -38,7 +38,9 @@ class Proposal:
     cost_usd: float = 0.0
 
     def __post_init__(self) -> None:
-        assert (self.text is None) == (self.status is not None), "a proposal is a text, or says why there is none"
+        assert (self.text is None) == (self.status is not None), (
+            "a proposal is a text, or says why there is none"
+        )
 
 
 class Oracle(Protocol):
@@ -108,5 +110,7 @@ def make_oracle(
         return CalculatorOracle()
     from spot_core.oracles.openai import OpenAIOracle  # noqa: PLC0415
 
-    assert client is not None and replies is not None, "an Oracle that asks a model needs a client and a reply log"
+    assert client is not None and replies is not None, (
+        "an Oracle that asks a model needs a client and a reply log"
+    )
     return OpenAIOracle(config, client=client, replies=replies)

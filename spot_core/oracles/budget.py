@@ -10,6 +10,7 @@ class Budget:
         self.limit_usd = limit_usd
         self.spent_usd = 0.0
         self._reserved_usd = 0.0
+        self._calls_in_flight = 0
         self._settled = asyncio.Condition()
 
     async def reserve(self, worst_usd: float) -> bool:
@@ -21,10 +22,11 @@ class Budget:
             return True
         async with self._settled:
             while self.spent_usd + self._reserved_usd + worst_usd > self.limit_usd:
-                if self._reserved_usd <= 0:
+                if self._calls_in_flight == 0:
                     return False
                 await self._settled.wait()
             self._reserved_usd += worst_usd
+            self._calls_in_flight += 1
             return True
 
     async def settle(self, worst_usd: float, actual_usd: float) -> None:
@@ -33,5 +35,7 @@ class Budget:
         if self.limit_usd is None:
             return
         async with self._settled:
-            self._reserved_usd = max(0.0, self._reserved_usd - worst_usd)
+            self._calls_in_flight -= 1
+            # Sums of floats do not come back to zero by themselves.
+            self._reserved_usd = self._reserved_usd - worst_usd if self._calls_in_flight else 0.0
             self._settled.notify_all()

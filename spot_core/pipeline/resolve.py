@@ -64,7 +64,10 @@ class Resolver:
     # --- questions -----------------------------------------------------------------------------------------
 
     def evaluation_questions(self, dataset: EvaluationSet) -> Node:
-        return self._node(f"questions/{dataset.name}", questions.recipe(dataset.questions, held_out={}))
+        return self._node(
+            f"questions/{dataset.name}",
+            questions.recipe(dataset.questions, held_out={}, shown=dataset.prompt or self.config.prompt),
+        )
 
     @property
     def held_out(self) -> dict[str, Artifact] | None:
@@ -77,7 +80,10 @@ class Resolver:
         held_out = self.held_out
         source: QuestionSource = self.config.questions
         return self._node(
-            "questions", None if held_out is None else questions.recipe(source, held_out=held_out)
+            "questions",
+            None
+            if held_out is None
+            else questions.recipe(source, held_out=held_out, shown=self.config.prompt),
         )
 
     # --- the four stages of the method ---------------------------------------------------------------------

@@ -179,7 +179,7 @@ def import_responses(
     A response counts as having stopped by itself, and so ends with the end-of-turn token, only where the mapped
     ``finish_reason`` says ``stop``.
     """
-    rows, rejected = questions.read_usable(config.questions, held_out=held_out)
+    rows, rejected = questions.read_usable(config.questions, held_out=held_out, shown=config.prompt)
     renderer = PromptRenderer(model_path, config.model, config.prompt)
     tokenizer = renderer.tokenizer
     final = []

@@ -57,8 +57,12 @@ def prepare(run: Run) -> list[Artifact]:
     made = []
     for dataset in run.config.evaluate.datasets:
         node = resolver.evaluation_questions(dataset)
-        source = dataset.questions
-        made.append(produce(run, node, lambda writer, s=source: questions.make(writer, s, held_out={})))
+        source, shown = dataset.questions, dataset.prompt or run.config.prompt
+        made.append(
+            produce(
+                run, node, lambda writer, s=source, p=shown: questions.make(writer, s, held_out={}, shown=p)
+            )
+        )
     held_out = resolver.held_out
     assert held_out is not None
     if rollout.has_responses(run.config):
@@ -75,7 +79,9 @@ def prepare(run: Run) -> list[Artifact]:
         source = run.config.questions
         made.append(
             produce(
-                run, resolver.questions(), lambda writer: questions.make(writer, source, held_out=held_out)
+                run,
+                resolver.questions(),
+                lambda writer: questions.make(writer, source, held_out=held_out, shown=run.config.prompt),
             )
         )
     return made

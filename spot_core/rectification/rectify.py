@@ -121,7 +121,10 @@ async def _judge(
         status = "too_different"
         reason = f"the edit changes {measured['change_ratio']:.3f} of the solution, more than {gamma:g}"
     elif max_tokens is not None and length > max_tokens:
-        status, reason = "too_long", f"prompt and edited solution have {length} tokens, more than {max_tokens}"
+        status, reason = (
+            "too_long",
+            f"prompt and edited solution have {length} tokens, more than {max_tokens}",
+        )
     else:
         status, reason = "accepted", ""
     return _outcome(status, reason) | measured

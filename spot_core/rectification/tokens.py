@@ -7,8 +7,9 @@ and goes on with the latter: no token is split in a way the tokenizer would not 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from os.path import commonprefix
 from typing import Any
+
+from spot_core.change_ratio import shared_prefix_length
 
 # How many sampled tokens may be given up before the first edit in search of a common boundary.
 MAX_STEPS_BACK = 256
@@ -60,7 +61,7 @@ def rectified_token_ids(
     new_ids: list[int] = list(encoding["input_ids"])
     boundaries = _boundaries(encoding["offset_mapping"])
 
-    shared_characters = len(commonprefix([response, rectified]))
+    shared_characters = shared_prefix_length(response, rectified)
     most = _tokens_within(tokenizer, sampled, rectified[:shared_characters])
     for kept in range(most, max(-1, most - MAX_STEPS_BACK), -1):
         text = _decode(tokenizer, sampled[:kept])

@@ -1,0 +1,1 @@
+"""Training on pairs: `launch` runs a `TrainingJob` in ranks; `trainer` is what each of them does."""

@@ -5,6 +5,7 @@ from typing import Any
 
 from spot_core.config.train import TrainConfig
 from spot_core.errors import ConfigError
+from spot_core.training.plan import RowBudget
 
 GIB = 2**30
 REDUCE_BUCKET_ELEMENTS = 200_000_000
@@ -40,7 +41,7 @@ class MemoryEstimate:
         names = ("weights", "gradients", "optimizer", "activations", "logits", "framework")
         parts = " + ".join(f"{name} {getattr(self, name) / GIB:.2f}" for name in names)
         host = f", and {self.host_optimizer / GIB:.2f} GiB of host memory" if self.host_optimizer else ""
-        size = f"{self.parameters / 1e9:.3g}B parameters"
+        size = f"{self.parameters / 1e6:,.1f}M parameters"
         return f"{self.total / GIB:.2f} GiB per rank ({size}: {parts}){host}"
 
 
@@ -167,6 +168,21 @@ def estimate_memory(
         logits=logits,
         framework=_FRAMEWORK_BYTES,
         host_optimizer=optimizer if settings.cpu_offload else 0,
+    )
+
+
+def estimate_worst_case(
+    model_config: dict[str, Any], settings: TrainConfig, *, world_size: int, on_gpu: bool
+) -> MemoryEstimate:
+    """The same before there are pairs: as if one filled the context twice without a shared token."""
+    budget = RowBudget.of(settings, on_gpu=on_gpu)
+    row_tokens = max(budget.row_tokens, 2 * settings.context_length)
+    return estimate_memory(
+        model_config,
+        settings,
+        world_size=world_size,
+        row_tokens=row_tokens,
+        micro_batch_tokens=max(budget.micro_batch_tokens, row_tokens),
     )
 
 

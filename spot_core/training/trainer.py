@@ -240,7 +240,8 @@ class Trainer:
             row_tokens=max(max(rows) for rows in sizes),
             micro_batch_tokens=max(len(rows) * max(rows) for rows in sizes),
         )
-        log.info("estimated memory: %s", estimate)
+        if self.place.is_first:
+            log.info("estimated memory: %s", estimate)
         check_fits(estimate, free_bytes(self.job, self.place), self.settings, where=str(self.place.device))
 
     def _log_plan(self, prefixes: PrefixIndex, budget: RowBudget) -> None:

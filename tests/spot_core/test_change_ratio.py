@@ -1,4 +1,5 @@
 import time
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,7 +43,7 @@ def test_regions_rebuild_the_chosen_sequence_and_leave_exactly_the_lcs(rejected,
 @given(ids, ids)
 def test_regions_are_maximal(rejected, chosen):
     regions = edit_regions(rejected, chosen)
-    for left, right in zip(regions, regions[1:], strict=False):
+    for left, right in pairwise(regions):
         assert left.rejected_end < right.rejected_start
         assert left.chosen_end < right.chosen_start
 

@@ -5,10 +5,10 @@ value too, only the leading operand of the very next step is (`19 + 4 = 19. Then
 one origin is left and they disagree, nothing is guessed: CannotCarryError says why.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 from sympy import Rational
 
@@ -26,6 +26,8 @@ from spot_core.oracles.arithmetic.numbers import (
 )
 from spot_core.oracles.arithmetic.rewriting import CannotCarryError, Edits
 from spot_core.oracles.arithmetic.tokens import Kind, Token, tokenize
+
+EQUAL_RESULTS = 32  # how many earlier results of one value an operand is compared with
 
 
 class NothingWrongError(ValueError):
@@ -76,7 +78,9 @@ def _verify(edited: str, expected_equations: int) -> None:
         if equation.verdict is not Verdict.TRUE:
             raise CannotCarryError(f"after the edit {edited[equation.start : equation.end]!r} does not hold")
     answer = find_final_answer(edited)
-    assert answer is not None and answer.token.value is not None, "an edit of numbers cannot remove the answer"
+    assert answer is not None and answer.token.value is not None, (
+        "an edit of numbers cannot remove the answer"
+    )
     value = -answer.token.value if answer.minus else answer.token.value
     decimals = style_of(answer.token.text).decimals
     if not any(is_written_form_of(value, decimals, result.written) for result in equations[-1].results):
@@ -92,16 +96,21 @@ class _Walk:
         tokens: list[Token],
         equations: list[Equation],
         answer: FinalAnswer,
-        givens: set[Rational],
+        question_values: Counter[Rational],
     ):
         self.edits = Edits(text)
         self.tokens = tokens
         self.equations = equations
         self.answer = answer
         self.in_equation = {token.start for equation in equations for token in number_tokens(equation)}
-        self.question_givens = frozenset(givens)
-        self.givens = set(givens)  # and every number that the text brings in on its way
-        self.sources: defaultdict[Rational, list[Source]] = defaultdict(list)  # by what the result said
+        self.tokens_by_value: defaultdict[Rational | None, list[Token]] = defaultdict(list)
+        for token in tokens:
+            self.tokens_by_value[token.value].append(token)
+        self.question_values = question_values
+        self.given_uses: Counter[Rational] = Counter()  # of values that a changed result had as well
+        self.givens = set(question_values)  # and every number that the text brings in on its way
+        # By what the result said; of equal results only the last ones are within reach of a later step.
+        self.sources: defaultdict[Rational, deque[Source]] = defaultdict(lambda: deque(maxlen=EQUAL_RESULTS))
         self.last_results: list[Source] = []
 
     def run(self) -> str:
@@ -129,7 +138,13 @@ class _Walk:
         for expression in equation.expressions:
             taken: list[Source] = []
             for position, literal in enumerate(expression.literals):
-                source = self._origin(literal.written, step, leading=position == 0, taken=taken)
+                source = self._origin(
+                    literal.written,
+                    step,
+                    leading=position == 0,
+                    first=expression is equation.expressions[0],
+                    taken=taken,
+                )
                 if source is None:
                     self.givens.add(literal.written)
                     continue
@@ -144,11 +159,14 @@ class _Walk:
             before, after = equation.exact_results(), equation.exact_results(values)
         except NotComputableError as error:
             raise CannotCarryError(str(error)) from error
+        if operand_changed and equation.verdict is Verdict.UNCLEAR:
+            raise CannotCarryError("a later step that uses a corrected value is not clear")
         self._check_members_agree(equation, values)
         self.last_results = []
         for result, was_exact, exact in zip(equation.results, before, after, strict=True):
             new = result.written
-            if operand_changed or not result.says(was_exact):
+            is_wrong = equation.verdict is Verdict.FALSE and not result.says(was_exact)
+            if operand_changed or is_wrong:
                 new = self._write_result(equation, result, exact, was_exact)
             source = Source(step, result.written, new)
             self.sources[source.old].append(source)
@@ -168,10 +186,11 @@ class _Walk:
         """`He has 44 because 20 + 25 = 44`: a sentence may say a wrong result before the step that gives it."""
         line_start = self.edits.text.rfind("\n", 0, equation.start) + 1
         first = max(line_start, self.edits.text.rfind(". ", line_start, equation.start) + 1)
-        said = [t for t in self.tokens if t.start < equation.start and t.value == result.written]
-        if result.written in self.question_givens or any(
-            token.start < first or not self._is_mention(token) for token in said
-        ):
+        same = self.tokens_by_value[result.written]
+        if result.written in self.question_values or (same and same[0].start < first):
+            return
+        said = list(takewhile(lambda token: token.start < equation.start, same))
+        if not all(self._is_mention(token) for token in said):
             return
         for token in said:
             self.edits.write(token, None, new)
@@ -186,7 +205,9 @@ class _Walk:
         if values and len(exact) > 1:
             raise CannotCarryError("a simplification in the middle of a step cannot be carried")
 
-    def _origin(self, value: Rational, step: int, *, leading: bool, taken: list[Source]) -> Source | None:
+    def _origin(
+        self, value: Rational, step: int, *, leading: bool, first: bool, taken: list[Source]
+    ) -> Source | None:
         """The earlier result that an operand of this value is; None if it is not one (or its origin cannot matter)."""
         matching = self.sources[value]
         if not matching:
@@ -201,7 +222,12 @@ class _Walk:
             return previous[-1]
         fresh = [s for s in matching if not s.used and s not in taken]
         if is_given:
-            if any(source.changed for source in fresh):
+            # Each number of the question is used once; what is used more often may as well be the result.
+            self.given_uses[value] += first
+            if (
+                any(source.changed for source in fresh)
+                or self.given_uses[value] > self.question_values[value]
+            ):
                 raise CannotCarryError(f"{value} may be an earlier result or a number of the question")
             return None
         pool = fresh or matching
@@ -219,7 +245,9 @@ class _Walk:
         if not any(source.changed for source in matching):
             return
         if token.value in self.givens or len({source.new for source in matching}) > 1:
-            raise CannotCarryError(f"a sentence says {token.text}, which may be another number than the result")
+            raise CannotCarryError(
+                f"a sentence says {token.text}, which may be another number than the result"
+            )
         if self._starts_unreadable_step(token):
             raise CannotCarryError(f"a later step that uses {token.text} cannot be read")
         self.edits.write(token, None, matching[-1].new)

@@ -1,10 +1,10 @@
 """Expressions of written numbers: a small grammar with units between the operands, evaluated exactly.
 
-    expression := term (("+" | "-") term)*
-    term       := factor (("*" | "/" | "of") factor)*
-    factor     := ("+" | "-") factor | atom ("^" factor)?
-    atom       := number "%"? units? | "(" expression ")" units? | frac "{" expression "}" "{" expression "}"
-    units      := up to five words, "per hour", "/hour", "(in dollars)"
+expression := term (("+" | "-") term)*
+term       := factor (("*" | "/" | "of") factor)*
+factor     := ("+" | "-") factor | atom ("^" factor)?
+atom       := number "%"? units? | "(" expression ")" units? | frac "{" expression "}" "{" expression "}"
+units      := up to five words, "per hour", "/hour", "(in dollars)"
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,14 +17,116 @@ from spot_core.oracles.arithmetic.tokens import Kind, Token
 
 MAX_UNIT_WORDS = 5
 MAX_DEPTH = 20  # nested parentheses and signs
+MAX_TOKENS = 200  # of one expression
 
 # Words that cannot stand between an operand and its operator: after them a new phrase begins.
 PHRASE_WORDS = frozenset(
-    ["and", "or", "but", "so", "then", "thus", "hence", "therefore", "because", "since", "if", "when", "while", "where", "which", "that", "is", "are", "was", "were", "be", "been", "has", "have", "had", "he", "she", "it", "they", "we", "you", "i", "get", "gets", "got", "give", "gives", "makes", "make", "need", "needs", "left", "with", "times", "minus", "plus", "divided", "multiplied", "by", "equals", "equal", "than", "of", "not", "no"]
+    [
+        "and",
+        "or",
+        "but",
+        "so",
+        "then",
+        "thus",
+        "hence",
+        "therefore",
+        "because",
+        "since",
+        "if",
+        "when",
+        "while",
+        "where",
+        "which",
+        "that",
+        "is",
+        "are",
+        "was",
+        "were",
+        "be",
+        "been",
+        "has",
+        "have",
+        "had",
+        "he",
+        "she",
+        "it",
+        "they",
+        "we",
+        "you",
+        "i",
+        "get",
+        "gets",
+        "got",
+        "give",
+        "gives",
+        "makes",
+        "make",
+        "need",
+        "needs",
+        "left",
+        "with",
+        "times",
+        "minus",
+        "plus",
+        "divided",
+        "multiplied",
+        "by",
+        "equals",
+        "equal",
+        "than",
+        "of",
+        "not",
+        "no",
+    ]
 )
 # Words that change the value of the number before them: such an operand is not the written number.
 SCALE_WORDS = frozenset(
-    ["dozen", "dozens", "hundred", "hundreds", "thousand", "thousands", "million", "millions", "billion", "billions", "trillion", "half", "halves", "quarter", "quarters", "third", "thirds", "fourth", "fourths", "fifth", "fifths", "tenth", "tenths", "percent", "percentage", "squared", "cubed", "factorial", "choose", "mod", "modulo", "remainder", "log", "ln", "sin", "cos", "tan", "sqrt", "root", "lcm", "gcd", "am", "pm", "point"]
+    [
+        "dozen",
+        "dozens",
+        "hundred",
+        "hundreds",
+        "thousand",
+        "thousands",
+        "million",
+        "millions",
+        "billion",
+        "billions",
+        "trillion",
+        "half",
+        "halves",
+        "quarter",
+        "quarters",
+        "third",
+        "thirds",
+        "fourth",
+        "fourths",
+        "fifth",
+        "fifths",
+        "tenth",
+        "tenths",
+        "percent",
+        "percentage",
+        "squared",
+        "cubed",
+        "factorial",
+        "choose",
+        "mod",
+        "modulo",
+        "remainder",
+        "log",
+        "ln",
+        "sin",
+        "cos",
+        "tan",
+        "sqrt",
+        "root",
+        "lcm",
+        "gcd",
+        "am",
+        "pm",
+        "point",
+    ]
 )
 
 
@@ -177,8 +279,8 @@ class _Reader:
             node = Operation(operator, node, self.factor(depth))
 
     def factor(self, depth: int) -> Expression:
-        if depth > MAX_DEPTH:
-            raise UnreadableError("nested too deeply")
+        if depth > MAX_DEPTH or self.position - self.first > MAX_TOKENS:
+            raise UnreadableError("nested too deeply, or too long")
         sign = self._peek()
         if sign is not None and sign.kind is Kind.OPERATOR and sign.text in "+-":
             self.position += 1

@@ -134,21 +134,24 @@ def _left_member(tokens: list[Token], equals: int) -> Reading | None:
     segment = tokens[first:equals]
     for start, token in enumerate(segment):
         signed = token.kind is Kind.OPERATOR and token.text == "-"
-        if token.kind not in _STARTS and not (signed and (start == 0 or segment[start - 1].kind is Kind.OPEN)):
+        if token.kind not in _STARTS and not (
+            signed and (start == 0 or segment[start - 1].kind is Kind.OPEN)
+        ):
             continue
         try:
             reading = read_expression(segment, start)
         except UnreadableError:
             continue
-        if reading.tokens_read == len(segment) - start and _begins_phrase(segment, start):
-            return reading if start == 0 or not reading.is_number else None
+        if reading.tokens_read < len(segment) - start:
+            continue
+        at_beginning = start == 0 and (first == 0 or tokens[first - 1].kind in _DELIMITERS)
+        if at_beginning or (start > 0 and _begins_phrase(segment, start)):
+            return reading if at_beginning or not reading.is_number else None
     return None
 
 
 def _begins_phrase(segment: list[Token], start: int) -> bool:
     """Whether what stands before an expression does not belong to it."""
-    if start == 0:
-        return True
     before = segment[start - 1]
     if before.kind in (Kind.OPEN, Kind.OPEN_BRACE):
         return True

@@ -1,12 +1,35 @@
 """The numbers a question gives, written in digits or in words, with the constants that its units bring along."""
 
 import re
+from collections import Counter
 
 from sympy import Rational
 
 from spot_core.oracles.arithmetic.tokens import Kind, tokenize
 
-_ONES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"]
+_ONES = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+    "twenty",
+]
 _TENS = ["thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 
 # Word → values it brings into a calculation.
@@ -39,12 +62,16 @@ WORD_VALUES: dict[str, tuple[Rational, ...]] = {
 _WORD = re.compile(r"[a-z]+")
 
 
-def given_values(text: str) -> set[Rational]:
-    """Every value that a text brings into a calculation without calculating it."""
+def given_values(text: str) -> Counter[Rational]:
+    """Every value that a text brings into a calculation without calculating it, and how often it says it in digits.
+
+    Values that only come with a word (`twice`, `week`) are there with a count of 0.
+    """
     tokens = tokenize(text)
-    values = {token.value for token in tokens if token.kind is Kind.NUMBER and token.value is not None}
+    values = Counter(token.value for token in tokens if token.value is not None)
     if any(token.kind is Kind.PERCENT for token in tokens):
-        values.add(Rational(100))
+        values.setdefault(Rational(100), 0)
     for word in _WORD.findall(text.lower()):
-        values.update(WORD_VALUES.get(word, ()))
+        for value in WORD_VALUES.get(word, ()):
+            values.setdefault(value, 0)
     return values

@@ -9,7 +9,9 @@ MAX_DIGITS = 40  # digits of one written number
 MAX_RESULT_DIGITS = 80  # digits of a computed numerator or denominator
 MAX_EXPONENT = 64
 MAX_NEW_DECIMALS = 6  # a terminating value with more decimals than this is rounded, unless the text had more
-NOISE_DECIMALS = 12  # a number with so many decimals was printed by a machine, with floating-point noise at its end
+NOISE_DECIMALS = (
+    12  # a number with so many decimals was printed by a machine, with floating-point noise at its end
+)
 MIN_ROUNDED_DECIMALS = 2  # decimals of a value that does not terminate, where the text shows no rounding
 
 NUMBER = r"(?:[0-9]{1,3}(?:(?:,|\{,\})[0-9]{3})+(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"

@@ -40,10 +40,10 @@ class Token:
     value: Rational | None = None
 
 
-_UNITS_GLUED = (
-    r"(?:km|cm|mm|kg|mg|ml|mL|lbs?|oz|mph|kph|ft|in|yd|hrs?|mins?|secs?|gb|GB|mb|MB|kWh|sq|gal)(?![A-Za-z0-9_])"
+_UNITS_GLUED = r"(?:km|cm|mm|kg|mg|ml|mL|lbs?|oz|mph|kph|ft|in|yd|hrs?|mins?|secs?|gb|GB|mb|MB|kWh|sq|gal)(?![A-Za-z0-9_])"
+_LABELS = (
+    r"(?:[Ss]tep|[Pp]art|[Cc]ase|[Ee]quation|[Qq]uestion|[Pp]roblem|[Oo]ption|[Ee]xample)s? *\(?[0-9]+\)?"
 )
-_LABELS = r"(?:[Ss]tep|[Pp]art|[Cc]ase|[Ee]quation|[Qq]uestion|[Pp]roblem|[Oo]ption|[Ee]xample)s? *\(?[0-9]+\)?"
 
 # The first pattern that matches wins; the group's name says what it is. None: dropped.
 _PATTERNS: list[tuple[str, str]] = [
@@ -60,7 +60,10 @@ _PATTERNS: list[tuple[str, str]] = [
     ("times", r"\\(?:times|cdot|ast)(?![A-Za-z])|[×✕·∗⋅]"),
     ("over", r"\\div(?![A-Za-z])|[÷/⁄]"),
     ("power", r"\*\*(?=[ ]?[0-9(-])(?<=[0-9)]\*\*)|(?<= )\*\*(?= )|\^"),
-    ("dropped", r"\*\*|__|`|\\\$|[$€£&]|\\[()\[\],;:! ]|\\(?:left|right|quad|qquad|displaystyle)(?![A-Za-z])"),
+    (
+        "dropped",
+        r"\*\*|__|`|\\\$|[$€£&]|\\[()\[\],;:! ]|\\(?:left|right|quad|qquad|displaystyle)(?![A-Za-z])",
+    ),
     ("star", r"\*"),
     ("plus", r"\+"),
     ("minus", r"[-−]|(?<=[ 0-9)])–(?=[ 0-9($])"),

@@ -137,11 +137,11 @@ def test_hidden_reasoning_is_paid_for():
 
 
 def test_the_budget_is_never_passed_and_used_as_far_as_it_goes():
-    # A call costs 50 output tokens = 0.05 USD, and 100 tokens = 0.1 USD at most: 0.5 USD pay for 9 calls.
+    # A call costs 50 output tokens = 0.05 USD, and 100 tokens = 0.1 USD at most: 0.51 USD pay for 9 calls.
     settings = {
         "max_output_tokens": 100,
         "output_usd_per_million": 1000.0,
-        "max_cost_usd": 0.5,
+        "max_cost_usd": 0.51,
     }
     client = FakeClient(GOOD)
     oracle = OpenAIOracle(config(**settings), client=client, replies=RepliesInMemory())

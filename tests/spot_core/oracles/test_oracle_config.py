@@ -58,4 +58,7 @@ def test_the_calculator_is_made_from_its_config():
 
 def test_the_settings_load_nothing_heavy():
     code = "import sys, spot_core.config.oracle, spot_core.oracles.base; print([m for m in ('torch', 'sympy', 'transformers', 'pandas') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        == "[]\n"
+    )

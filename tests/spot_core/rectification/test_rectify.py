@@ -47,7 +47,9 @@ def make_failure(character_tokenizer) -> Callable[..., Failure]:
     def make(number: int = 0, response: str = WRONG, finish_reason: str = "stop") -> Failure:
         ids = character_tokenizer(response, add_special_tokens=False)["input_ids"]
         end = [character_tokenizer.eos_token_id] if finish_reason == "stop" else []
-        return Failure(f"q{number}", 0, "Compute 48+8-8.", "48", response, ids + end, [1, 2, 3], finish_reason)
+        return Failure(
+            f"q{number}", 0, "Compute 48+8-8.", "48", response, ids + end, [1, 2, 3], finish_reason
+        )
 
     return make
 

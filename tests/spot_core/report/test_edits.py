@@ -35,12 +35,12 @@ def test_lines_stay_lines():
 
 
 def test_html_and_markdown_in_the_text_stay_text():
-    html = rendered(edit_markdown("# x <script>a</script> [l](u)", "# x <script>b</script> [l](u)\x00‮"))
+    html = rendered(edit_markdown("# x <script>a</script> [l](u)", "# x <script>b</script> [l](u)\x00\u202e"))
     assert "<script" not in html
     assert "<h1" not in html
     assert "<a " not in html
     assert "\x00" not in html
-    assert "‮" not in html
+    assert "\u202e" not in html
 
 
 @pytest.mark.parametrize(("old", "new"), [("x(8)y", "x[9]y"), ("a.b", "a!b"), ("f(1)", "f((1))")])
@@ -48,7 +48,9 @@ def test_marks_next_to_punctuation_are_marks(old, new):
     assert "**" not in rendered(edit_markdown(old, new))
 
 
-@given(st.text(alphabet="ab1 .*_<>[]()#`~\n|$\\&", max_size=30), st.text(alphabet="ab2 .*_<>~\n", max_size=30))
+@given(
+    st.text(alphabet="ab1 .*_<>[]()#`~\n|$\\&", max_size=30), st.text(alphabet="ab2 .*_<>~\n", max_size=30)
+)
 def test_no_markup_of_the_text_comes_through(old, new):
     assert not re.search(r"<(?!/?(?:p|s|strong|br)\b)", rendered(edit_markdown(old, new)))
 

@@ -20,8 +20,8 @@ from spot_core.errors import ConfigError, EngineError
 from spot_core.training.job import TrainingJob
 from spot_core.training.launch import launch
 from spot_core.training.pairs import Pair, read_pairs
-from tests.spot_core.training.conftest import random_pairs
 from tests.spot_core.training.models import tiny_model
+from tests.spot_core.training.synthetic import random_pairs
 from tests.spot_core.training.test_logprobs import padded_logprobs
 from tests.spot_core.training.test_pairs import write_pairs
 

@@ -15,8 +15,8 @@ from spot_core.training.pairs import Pair
 from spot_core.training.plan import RowBudget, plan_reference
 from spot_core.training.prefixes import PrefixIndex
 from spot_core.training.rows import collate
-from tests.spot_core.training.conftest import random_pairs
 from tests.spot_core.training.models import GEOMETRIES, tiny_model
+from tests.spot_core.training.synthetic import random_pairs
 
 BETA, DELTA = 0.5, 0.3
 

@@ -12,7 +12,7 @@ from spot_core.training.pairs import (
     refuse_foreign_tokens,
     split_by_context,
 )
-from tests.spot_core.training.conftest import random_pairs
+from tests.spot_core.training.synthetic import random_pairs
 
 IDS = pa.list_(pa.int32())
 PAIRS = pa.schema(

@@ -3,7 +3,7 @@ from hypothesis import strategies as st
 
 from spot_core.training.plan import RowBudget, Step, plan_reference, plan_training
 from spot_core.training.prefixes import PrefixIndex
-from tests.spot_core.training.conftest import random_pairs
+from tests.spot_core.training.synthetic import random_pairs
 
 
 def _pairs_of(step: Step) -> list[int]:

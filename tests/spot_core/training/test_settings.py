@@ -15,7 +15,7 @@ from spot_core.training.checkpoints import (
     refuse_foreign,
 )
 from spot_core.training.job import TrainingJob
-from spot_core.training.preflight import GIB, check_fits, estimate_memory, parameter_count
+from spot_core.training.preflight import GIB, check_fits, estimate_worst_case, parameter_count
 from spot_core.training.reporting import LineTail, append_line
 from spot_core.training.schedule import learning_rate
 from tests.spot_core.training.models import tiny_model
@@ -136,13 +136,11 @@ def test_parameters_are_counted_exactly(kind: str) -> None:
 
 def test_the_papers_job_fits_eight_80_gib_gpus_but_not_one() -> None:
     def estimate(world_size: int):
-        return estimate_memory(
-            QWEN3_8B, TrainConfig(), world_size=world_size, row_tokens=8192, micro_batch_tokens=8192
-        )
+        return estimate_worst_case(QWEN3_8B, TrainConfig(), world_size=world_size, on_gpu=True)
 
     assert parameter_count(QWEN3_8B) == pytest.approx(8.19e9, rel=1e-3)
     check_fits(estimate(8), 79 * GIB, TrainConfig(), "cuda:0")
-    with pytest.raises(ConfigError, match=r"8\.19B parameters.*zero_stage: 3"):
+    with pytest.raises(ConfigError, match=r"8,190\.7M parameters.*zero_stage: 3"):
         check_fits(estimate(1), 79 * GIB, TrainConfig(), "cuda:0")
 
 
