@@ -19,7 +19,8 @@ from spot_core.artifacts.manifest import write_atomically
 from spot_core.errors import ConfigError, EngineError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-STATE = REPOSITORY / ".spot"
+STATE = Path(os.environ.get("SPOT_STATE", REPOSITORY / ".spot"))
+"""Process ids, logs, and Prefect's own files of the services started here."""
 POOL = "spot-local"
 HEARTBEAT_SECONDS = 30  # the least that Prefect allows
 _SERVER_START_SECONDS = 180

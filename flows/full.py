@@ -6,6 +6,7 @@ Run it with `prefect deployment run spot/full`, watch it in the Prefect UI, reru
 from typing import Any
 
 from prefect import flow
+from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
 from flows.evaluate import evaluate
@@ -13,6 +14,7 @@ from flows.filter import filter
 from flows.rectify import rectify
 from flows.rollout import rollout
 from flows.train import train
+from spot_core.config.base import given
 from spot_core.config.spot import STAGES, SpotConfig, SpotOverrides, StageName
 from spot_core.pipeline.resolve import Resolver
 from spot_core.runs import Run
@@ -43,14 +45,14 @@ def spot(
     Returns:
         The run's summary, as in `summary.json`.
     """
-    overrides = config.model_dump(mode="json", exclude_unset=True) if config else {}
-    settings = SpotConfig.from_profile(profile, **overrides)
+    settings = SpotConfig.from_profile(profile, **given(config))
     if dry_run:
         return show_plan(settings, tuple(refresh or ()))
     run = Run.create(settings, run_name or flow_run.name, refresh=tuple(refresh or ()))
     prepare(run.name, settings.store)
     for stage in STAGES:
         if reason := Resolver(run).nothing_to_train_on():
+            get_run_logger().warning("stage %s is skipped: %s", stage, reason)
             run.skip(stage, reason)
             continue
         ensure(stage, run.name, settings.store)
@@ -67,8 +69,9 @@ def ensure(stage: StageName, run_name: str, store: str) -> None:
     for _ in range(2):
         resolver = Resolver(Run.open(store, run_name))
         if resolver.complete(stage):
-            record_reuse(resolver, stage)
+            record_use(resolver, stage)
             return
+        get_run_logger().info("stage %s: making what is missing", stage)
         state = STAGE_FLOWS[stage](run_name, store, return_state=True)
         if not state.is_completed():
             state.result()  # raises what the stage raised
@@ -77,8 +80,9 @@ def ensure(stage: StageName, run_name: str, store: str) -> None:
     )
 
 
-def record_reuse(resolver: Resolver, stage: StageName) -> None:
-    """Notes in the run's record which artifacts it uses."""
+def record_use(resolver: Resolver, stage: StageName) -> None:
+    """Notes in the run's record which artifacts it uses; those it made itself are noted already, as made."""
     for node in resolver.stage(stage):
         assert node.artifact is not None
+        get_run_logger().info("%s: %s/%s/%s", node.name, node.artifact.stage, node.artifact.key, node.artifact.generation)
         resolver.run.use(node.name, node.artifact, reused=True)

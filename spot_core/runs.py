@@ -71,6 +71,8 @@ class Run:
     def create(cls, config: SpotConfig, run_name: str, *, refresh: tuple[str, ...] = ()) -> Self:
         """Starts a run, or goes on with the one of this name if its configuration is the same.
 
+        ``refresh`` names stages to make anew. Once the run has begun to, going on with it does not begin again.
+
         Raises:
             ConfigError: a run of this name has another configuration, or a stage to refresh does not exist.
         """
@@ -88,7 +90,11 @@ class Run:
                     f"run_name = {run_name!r} is taken by a run with other settings (in {', '.join(differing)}): "
                     "choose another name; artifacts are shared between runs all the same"
                 )
-            return cls(store, existing)
+            run = cls(store, existing)
+            if new := [stage for stage in refresh if stage not in existing.refresh]:
+                existing.refresh += new
+                run.save()
+            return run
         record = RunRecord(
             run_name=run_name,
             created=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -4,7 +4,7 @@ import types
 from functools import cache
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
 
 class Section(BaseModel):
@@ -19,21 +19,62 @@ class Section(BaseModel):
     )
 
 
+class _Overrides(Section):
+    """A section of which any part may be left out or null."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_unset(cls, values: Any) -> Any:
+        return {k: v for k, v in values.items() if v is not None} if isinstance(values, dict) else values
+
+    model_config = ConfigDict(validate_default=False, json_schema_extra=lambda schema: _suit_the_form(schema))
+
+
+def _suit_the_form(schema: dict[str, Any]) -> None:
+    """Makes Prefect's form for a schema send only what a user entered.
+
+    The form offers the members of an `anyOf` by name, but knows no `oneOf` with a discriminator. It sends `false` for
+    an untouched switch and the first member's defaults for an untouched union, unless their default is null.
+    """
+    for field in schema.get("properties", {}).values():
+        members = field.pop("oneOf", None)
+        field.pop("discriminator", None)
+        if members is None and field.get("type") == "boolean":
+            members = [{"type": field.pop("type")}]
+        if members is not None:
+            field["anyOf"] = [*members, {"type": "null"}]
+            field["default"] = None
+
+
+def _unset() -> None:
+    """Value of a field that keeps what the profile says."""
+
+
 @cache
-def overrides_of(section: type[Section]) -> type[Section]:
-    """Returns a section with the same fields and limits, all optional: what is left out keeps its value.
+def overrides_of(section: type[Section], *, without: tuple[str, ...] = ()) -> type[Section]:
+    """Returns a section with the same fields and limits, all optional: left out or null keeps the profile's value.
 
     Nested sections become partial too; unions (a data source, an Oracle) and lists are given whole.
     """
     fields: dict[str, Any] = {}
     for name, info in section.model_fields.items():
+        if name in without:
+            continue
         kind = _partial(info.annotation)
         if info.metadata:
             kind = Annotated[(kind, *info.metadata)]
-        fields[name] = (kind | None, Field(default=None, description=info.description))
-    model: type[Section] = create_model(f"{section.__name__}Overrides", __base__=Section, **fields)
+        if info.discriminator is not None:
+            kind = Annotated[kind, Field(discriminator=info.discriminator)]
+        # A factory leaves no default in the schema, so that a form shows a plain empty field.
+        fields[name] = (kind, Field(default_factory=_unset, description=info.description))
+    model: type[Section] = create_model(f"{section.__name__}Overrides", __base__=_Overrides, **fields)
     model.__doc__ = section.__doc__
     return model
+
+
+def given(overrides: Section | None) -> dict[str, Any]:
+    """What the user gave in overrides, as nested values to lay over a profile."""
+    return {} if overrides is None else overrides.model_dump(mode="json", exclude_unset=True, exclude_none=True)
 
 
 def _partial(annotation: Any) -> Any:

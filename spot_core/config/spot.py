@@ -110,7 +110,7 @@ class SpotConfig(Section):
         return self
 
 
-SpotOverrides = overrides_of(SpotConfig)
+SpotOverrides = overrides_of(SpotConfig, without=("profile",))
 """The same tree with every field optional: what the flow `spot` takes on top of a profile."""
 
 _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")

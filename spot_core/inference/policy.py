@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 _WATCH_SECONDS = 0.5
 _MOST_FRUITLESS_STARTS = 2
+_SHOWN_CHARACTERS = 200  # of an answer that cannot be used
+_NO_KEY = "no-key"  # our own server, or one inside the user's network, asks for none
 
 
 @dataclass(frozen=True)
@@ -132,11 +134,12 @@ class Policy:
     ) -> None:
         async with AsyncExitStack() as stack:
             client = await stack.enter_async_context(self._client())
+            model = SERVED_NAME if self._server else await client.served_model()
             queue = iter(requests)
 
             async def ask_next() -> None:
                 for request in queue:
-                    finished(request, await self._one(client, request, sampling))
+                    finished(request, await self._one(client, model, request, sampling))
 
             tasks = [
                 asyncio.ensure_future(ask_next()) for _ in range(min(self._engine.concurrency, len(requests)))
@@ -160,8 +163,9 @@ class Policy:
         try:
             await task
         except EngineError:
-            # The connection breaks a moment before the process is gone.
-            await asyncio.wait({watcher}, timeout=4 * _WATCH_SECONDS)
+            if self._server is not None:
+                # The connection breaks a moment before the process is gone.
+                await asyncio.wait({watcher}, timeout=4 * _WATCH_SECONDS)
             if watcher.done():
                 await watcher
             raise
@@ -177,7 +181,7 @@ class Policy:
         assert base_url is not None
         client = ModelClient(
             base_url=base_url,
-            api_key="none",  # our own server, or one inside the user's network, asks for none
+            api_key=_NO_KEY,
             timeout_seconds=self._engine.request_timeout_seconds,
             max_retries=self._engine.max_retries,
             connections=self._engine.concurrency,
@@ -187,7 +191,9 @@ class Policy:
         finally:
             await client.close()
 
-    async def _one(self, client: ModelClient, request: Request, sampling: SamplingConfig) -> Response:
+    async def _one(
+        self, client: ModelClient, model: str, request: Request, sampling: SamplingConfig
+    ) -> Response:
         room = self._engine.max_model_len - len(request.prompt_token_ids)
         if room < 1:
             log.warning(
@@ -199,7 +205,7 @@ class Policy:
             return Response("", [], "length")
         raw = await client.complete(
             prompt=request.prompt_token_ids,
-            model=SERVED_NAME,
+            model=model,
             temperature=sampling.temperature,
             top_p=sampling.top_p,
             max_tokens=min(sampling.max_new_tokens, room),
@@ -219,11 +225,14 @@ class Policy:
 
 
 def _response(raw: dict[str, Any]) -> Response:
-    choice = raw["choices"][0]
-    token_ids = choice.get("token_ids")
+    match raw:
+        case {"choices": [{"text": str(text), "finish_reason": str(finish_reason), **choice}, *_]}:
+            token_ids = choice.get("token_ids")
+        case _:
+            raise EngineError(f"the server's answer holds no completion: {str(raw)[:_SHOWN_CHARACTERS]}")
     if token_ids is None:
         raise EngineError(
             "the server returned no token ids: training needs them exactly as they were sampled; "
             "use a vLLM server that knows `return_token_ids`"
         )
-    return Response(choice["text"], token_ids, choice["finish_reason"])
+    return Response(text, token_ids, finish_reason)

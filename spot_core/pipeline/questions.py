@@ -10,7 +10,7 @@ from spot_core.artifacts import Artifact, ArtifactWriter, Recipe, schemas
 from spot_core.artifacts.writer import write_parquet
 from spot_core.config.model import PromptConfig
 from spot_core.config.questions import QuestionSource
-from spot_core.datasets import content_digest, read_questions
+from spot_core.datasets import read_questions
 from spot_core.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -20,11 +20,14 @@ REJECTED_FILE = "rejected.parquet"
 _NOT_DECIDING = {"path"}  # the file's content decides, wherever it lies
 
 
-def recipe(source: QuestionSource, *, held_out: dict[str, Artifact], shown: PromptConfig) -> Recipe:
+def recipe(
+    source: QuestionSource, *, content: str, held_out: dict[str, Artifact], shown: PromptConfig
+) -> Recipe:
     """Recipe of a question set.
 
     Args:
         source: where the questions come from.
+        content: digest of what is there now, from `content_digest`.
         held_out: evaluation sets by name, whose questions must not be among these.
         shown: prompt whose worked examples must not be among these either.
     """
@@ -32,7 +35,7 @@ def recipe(source: QuestionSource, *, held_out: dict[str, Artifact], shown: Prom
         stage="questions",
         settings=source.model_dump(mode="json", exclude=_NOT_DECIDING)
         | {"shown": [example.question for example in shown.examples]},
-        inputs={"source": content_digest(source)} | {f"held_out/{n}": a.digest for n, a in held_out.items()},
+        inputs={"source": content} | {f"held_out/{n}": a.digest for n, a in held_out.items()},
         code_version=CODE_VERSION,
     )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from spot_core.artifacts import Artifact, Recipe
 from spot_core.config.questions import QuestionSource
 from spot_core.config.spot import EvaluationSet, StageName
+from spot_core.datasets import content_digest
 from spot_core.models import fingerprint, resolve_model
 from spot_core.pipeline import evaluate, questions, rectify, rollout, train
 from spot_core.pipeline import filter as filtering
@@ -32,7 +33,8 @@ class Node:
 
 
 class Resolver:
-    """Looks the artifacts of a run up in the store, each time anew: it keeps no state but the model's fingerprint.
+    """Looks the artifacts of a run up in the store, each time anew; what the run starts from (the model, the
+    question sources) is hashed once.
 
     Args:
         run: the run.
@@ -43,6 +45,7 @@ class Resolver:
         self.run = run
         self.config = run.config
         self._download = download
+        self._contents: dict[QuestionSource, str] = {}
 
     @cached_property
     def model_path(self) -> Path | None:
@@ -53,6 +56,12 @@ class Resolver:
     def model(self) -> str | None:
         """Fingerprint of the policy at its start."""
         return None if self.model_path is None else fingerprint(self.model_path)
+
+    def _content(self, source: QuestionSource) -> str:
+        """Digest of a question source: a whole file is read for it, or the hub asked."""
+        if source not in self._contents:
+            self._contents[source] = content_digest(source)
+        return self._contents[source]
 
     def _node(self, name: str, recipe: Recipe | None) -> Node:
         if recipe is None:
@@ -66,7 +75,12 @@ class Resolver:
     def evaluation_questions(self, dataset: EvaluationSet) -> Node:
         return self._node(
             f"questions/{dataset.name}",
-            questions.recipe(dataset.questions, held_out={}, shown=dataset.prompt or self.config.prompt),
+            questions.recipe(
+                dataset.questions,
+                content=self._content(dataset.questions),
+                held_out={},
+                shown=dataset.prompt or self.config.prompt,
+            ),
         )
 
     @property
@@ -77,14 +91,12 @@ class Resolver:
         return found if len(found) == len(nodes) else None
 
     def questions(self) -> Node:
-        held_out = self.held_out
-        source: QuestionSource = self.config.questions
-        return self._node(
-            "questions",
-            None
-            if held_out is None
-            else questions.recipe(source, held_out=held_out, shown=self.config.prompt),
-        )
+        source, recipe = self.config.questions, None
+        if (held_out := self.held_out) is not None:
+            recipe = questions.recipe(
+                source, content=self._content(source), held_out=held_out, shown=self.config.prompt
+            )
+        return self._node("questions", recipe)
 
     # --- the four stages of the method ---------------------------------------------------------------------
 
@@ -93,7 +105,12 @@ class Resolver:
         if self.model is not None:
             if rollout.has_responses(self.config):
                 if (held_out := self.held_out) is not None:
-                    recipe = rollout.import_recipe(self.config, held_out=held_out, model=self.model)
+                    recipe = rollout.import_recipe(
+                        self.config,
+                        content=self._content(self.config.questions),
+                        held_out=held_out,
+                        model=self.model,
+                    )
             elif asked := self.questions().artifact:
                 recipe = rollout.recipe(self.config, questions_digest=asked.digest, model=self.model)
         return self._node("rollout", recipe)

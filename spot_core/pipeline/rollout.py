@@ -8,7 +8,6 @@ from typing import Any
 from spot_core.artifacts import Artifact, ArtifactWriter, Recipe
 from spot_core.artifacts.journal import Journal
 from spot_core.config.spot import SpotConfig
-from spot_core.datasets import content_digest
 from spot_core.inference.policy import Policy, Request, Response, request_seed
 from spot_core.inference.prompts import PromptRenderer
 from spot_core.pipeline import questions
@@ -52,13 +51,15 @@ def recipe(config: SpotConfig, *, questions_digest: str, model: str) -> Recipe:
     )
 
 
-def import_recipe(config: SpotConfig, *, held_out: dict[str, Artifact], model: str) -> Recipe:
-    """Recipe of imported responses: the model counts for its tokenizer and chat template."""
+def import_recipe(
+    config: SpotConfig, *, content: str, held_out: dict[str, Artifact], model: str
+) -> Recipe:
+    """Recipe of imported responses (``content``: their digest); the model counts for its tokenizer and template."""
     return Recipe(
         stage="rollout",
         settings=prompt_settings(config)
         | {"imported": config.questions.model_dump(mode="json", exclude={"path"})},
-        inputs={"responses": content_digest(config.questions), "model": model}
+        inputs={"responses": content, "model": model}
         | {f"held_out/{name}": artifact.digest for name, artifact in held_out.items()},
         code_version=CODE_VERSION,
     )

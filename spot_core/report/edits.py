@@ -7,10 +7,17 @@ from spot_core.change_ratio import edit_regions
 
 # Numbers, words, runs of blanks, single line breaks, and single other characters.
 _PIECE = re.compile(r"[0-9]+(?:[.,][0-9]+)*|[^\W_]+|[^\S\n]+|\n|.", re.DOTALL)
-_LEADING_BLANKS = re.compile(r"(?m)^[ \t]+(?=\S)")  # four of them would begin a code block
-_MARKDOWN = frozenset("\\`*_{}[]()#+-.!|~<>&$^:=\"'/@")
 _BLANK = frozenset(" \t\n")
-_NO_BREAK_SPACE = "&#160;"
+# Backslashes, for Prefect's UI shows most HTML entities (`&#43;`) as they stand. What is no markup where it stands
+# stays bare, so that the Markdown itself can be read: `48+8=46` has no escape.
+_INLINE_MARKUP = re.compile(r"[\\*_\[\]&~|@]|:(?=//)|(?<=www)\.|(?<=\])\(", re.IGNORECASE)
+# These two the UI (marked 4) pairs up even if escaped, and then sees no mark between them. It does decode `&lt;`;
+# the letter beside it looks like a backtick.
+_PAIRED = str.maketrans({"<": "&lt;", "`": "\u02cb"})
+# Headings, lists, quotes, rules and the second line of a table are markup at the beginning of a line only.
+_BLOCK_MARKUP = re.compile(r"(?m)^([ \t]*(?:(?=[#+\-=>:])|[0-9]{1,9}(?=[.)](?:[ \t]|$))))(.)")
+_LEADING_BLANKS = re.compile(r"(?m)^[ \t]+(?=(\S)|$)")  # four of them would begin a code block
+_NO_BREAK_SPACE = "\u00a0"
 # Marks do not open before or close after punctuation that touches a word outside; this invisible character keeps
 # the two apart without being blank.
 _ZERO_WIDTH_SPACE = "\u200b"
@@ -31,7 +38,10 @@ def edit_markdown(rejected: str, rectified: str) -> str:
         )
         position = region.rejected_end
     pieces.append(_plain(old[position:]))
-    return _LEADING_BLANKS.sub(lambda match: _NO_BREAK_SPACE * len(match.group()), "".join(pieces))
+    markdown = _BLOCK_MARKUP.sub(r"\1\\\2", "".join(pieces))
+    return _LEADING_BLANKS.sub(
+        lambda match: _NO_BREAK_SPACE * len(match.group()) if match[1] else "", markdown
+    )
 
 
 def _change(old: Sequence[str], new: Sequence[str]) -> str:
@@ -61,15 +71,12 @@ def _plain(words: Sequence[str]) -> str:
 
 
 def _escape(text: str) -> str:
-    """Text without any meaning to Markdown or HTML; control characters become visible."""
-    return "".join(_escape_character(character) for character in text)
+    """Text without any meaning to Markdown or HTML inside a line; control characters become visible."""
+    visible = "".join(_visible(character) for character in text)
+    return _INLINE_MARKUP.sub(r"\\\g<0>", visible).translate(_PAIRED)
 
 
-def _escape_character(character: str) -> str:
-    if character in _BLANK:
+def _visible(character: str) -> str:
+    if character in _BLANK or character.isprintable():
         return character
-    if character in _MARKDOWN:
-        return f"&#{ord(character)};"
-    if not character.isprintable():
-        return "␀" if character == "\0" else f"\\u{ord(character):04x}".replace("\\", "&#92;")
-    return character
+    return "␀" if character == "\0" else f"\\u{ord(character):04x}"

@@ -3,6 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
+from spot_core.config.base import given
 from spot_core.config.profiles import merge, profile_names
 from spot_core.config.spot import SpotConfig, SpotOverrides, valid_run_name
 from spot_core.errors import ConfigError
@@ -73,6 +74,23 @@ def test_overrides_change_only_what_they_name():
     assert config.train.objective == "dpo"
     assert config.model_copy(update={"train": base.train}) == base
     assert config.train.model_copy(update={"objective": base.train.objective}) == base.train
+
+
+def test_null_in_overrides_keeps_the_profiles_value():
+    # What Prefect's form sends when nothing was touched.
+    untouched = {"questions": None, "train": {"gradient_checkpointing": None}, "rectify": {"oracle": None}}
+    for profile in ("demo", "qwen3-8b"):
+        config = SpotConfig.from_profile(profile, **given(SpotOverrides.model_validate(untouched)))
+        assert config == SpotConfig.from_profile(profile)
+
+
+def test_the_form_offers_no_field_that_sends_a_value_by_itself():
+    document = SpotOverrides.model_json_schema()
+    sections = [d for name, d in document["$defs"].items() if name.endswith("Overrides")]
+    fields = [field for section in [document, *sections] for field in section["properties"].values()]
+    assert len(fields) > 40
+    assert all(field.get("default") is None for field in fields)
+    assert not [field for field in fields if "oneOf" in field or field.get("type") == "boolean"]
 
 
 def test_another_kind_of_source_replaces_the_profiles_whole():

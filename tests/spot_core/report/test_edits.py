@@ -1,16 +1,64 @@
 import re
+from html.parser import HTMLParser
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from spot_core.report.edits import edit_markdown
 
-markdown_it = pytest.importorskip("markdown_it")
+# fmt: off
+FRAGMENTS = [  # everything that Markdown or HTML gives a meaning to, with words, numbers and line breaks around it
+    *"ab1 .,*_<>[](){}#`~\n\t|$\\&!-+=:@^\"'/é→",
+    "http://", "www.", "a@b.co", "&#43;", "&lt;", "```", "~~~", "    ", "1. ", "12) ", "- ", "---", "===", "<b>",
+    "<!--", "[x](y)", "![a](b)", "**", "~~", "#### ", "\\boxed{", "|a|b|\n|--|--|\n", "a|b\n:--|--",
+]
+MARKUP = [
+    "# x", "1. x", "2) x", "- x", "+ x", "* x", "> x", "    x", "\tx", "\t  \nx", "x\n===", "x\n---", "---",
+    "```\nx\n```", "~~~\nx\n~~~", "a|b\n-|-", "[l](u)", "![l](u)", "[l]: u", "<u@v.w>", "<http://u>", "<b>x</b>",
+    "<!-- x", "*x*", "**x**", "_x_", "~~x~~", "`x`", "&amp;", "\\#",
+]
+# fmt: on
+hostile_text = st.lists(st.sampled_from(FRAGMENTS), max_size=14).map("".join)
+LOOKALIKE = str.maketrans("`", "\u02cb")
 
 
 def rendered(markdown: str) -> str:
-    return markdown_it.MarkdownIt("commonmark", {"html": True}).enable("strikethrough").render(markdown)
+    """HTML from a renderer that lets through whatever Markdown allows."""
+    return MarkdownIt("commonmark", {"html": True}).enable(["strikethrough", "table"]).render(markdown)
+
+
+class Reader(HTMLParser):
+    """What a reader sees of each version: all but the bold is y⁻, all but the struck is y⁺; and the tags met."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: set[str] = set()
+        self.rejected = self.rectified = ""
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.tags.add(tag)
+        self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: object) -> None:
+        self.tags.add(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        data = re.sub(r"[\s\u200b]", "", data)
+        self.rejected += "" if "strong" in self.open else data
+        self.rectified += "" if "s" in self.open else data
+
+
+def inked(text: str) -> str:
+    """The characters of a text that are to be seen."""
+    return re.sub(r"\s", "", text).translate(LOOKALIKE)
 
 
 def test_old_is_struck_and_new_is_bold():
@@ -22,10 +70,18 @@ def test_insertion_and_deletion_have_one_mark_each():
     assert edit_markdown("a black cat", "a cat") == "a ~~black~~ cat"
 
 
+def test_arithmetic_stays_readable_as_markdown():
+    assert edit_markdown("48+8=46 ($1.50/h)", "48+8=56 ($1.50/h)") == "48+8=~~46~~ **56** ($1.50/h)"
+    assert edit_markdown("\\boxed{46}", "\\boxed{56}") == "\\\\boxed{~~46~~ **56**}"
+
+
+def test_no_entity_is_used_that_prefects_ui_would_show_raw():
+    markdown = edit_markdown("67+2=68 {<'\"`&}>\n  #1", "67+2=69 {<'\"`&}>\n  #1")
+    assert set(re.findall(r"&#?\w+;", markdown)) <= {"&lt;"}
+
+
 def test_equal_texts_have_no_marks():
-    html = rendered(edit_markdown("x * y * z", "x * y * z"))
-    assert "<em>" not in html
-    assert "<strong>" not in html
+    assert Reader(rendered(edit_markdown("x * y * z", "x * y * z"))).tags == {"p"}
 
 
 def test_lines_stay_lines():
@@ -34,29 +90,49 @@ def test_lines_stay_lines():
     assert "<s>46</s> <strong>56</strong>" in html
 
 
-def test_html_and_markdown_in_the_text_stay_text():
-    html = rendered(edit_markdown("# x <script>a</script> [l](u)", "# x <script>b</script> [l](u)\x00\u202e"))
-    assert "<script" not in html
-    assert "<h1" not in html
-    assert "<a " not in html
-    assert "\x00" not in html
-    assert "\u202e" not in html
+@pytest.mark.parametrize("control", ["\x00", "\x1b", "\r", "\u200f", "\u202e", "\u2066", "\u2028"])
+def test_control_characters_are_made_visible(control):
+    html = rendered(edit_markdown("a", f"a{control}b"))
+    assert control not in html
+    assert ("␀" if control == "\x00" else f"\\u{ord(control):04x}") in html
 
 
-@pytest.mark.parametrize(("old", "new"), [("x(8)y", "x[9]y"), ("a.b", "a!b"), ("f(1)", "f((1))")])
-def test_marks_next_to_punctuation_are_marks(old, new):
-    assert "**" not in rendered(edit_markdown(old, new))
+@pytest.mark.parametrize("text", MARKUP)
+def test_markup_in_the_text_stays_text(text):
+    read = Reader(rendered(edit_markdown(text, text)))
+    assert read.tags <= {"p", "br"}
+    assert read.rejected == read.rectified == inked(text)
 
 
-@given(
-    st.text(alphabet="ab1 .*_<>[]()#`~\n|$\\&", max_size=30), st.text(alphabet="ab2 .*_<>~\n", max_size=30)
+@pytest.mark.parametrize("text", ["see http://u.v/w", "FTP://u.v", "www.u.v", "a@b.co"])
+def test_bare_addresses_are_no_links(text):
+    """Renderers that link them (GitHub's rules) look for these forms, which an escape interrupts."""
+    markdown = edit_markdown(text, text)
+    assert not re.search(r"(?i)[a-z]://|www\.|\w@", markdown)
+    assert Reader(rendered(markdown)).rejected == inked(text)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("x(8)y", "x[9]y"), ("a.b", "a!b"), ("f(1)", "f((1))"), ("x\\(8", "x8")]
 )
-def test_no_markup_of_the_text_comes_through(old, new):
-    assert not re.search(r"<(?!/?(?:p|s|strong|br)\b)", rendered(edit_markdown(old, new)))
+def test_marks_next_to_punctuation_are_marks(old, new):
+    read = Reader(rendered(edit_markdown(old, new)))
+    assert (read.rejected, read.rectified) == (old, new)
 
 
-@given(st.text(alphabet="ab1 .()=\n", max_size=30), st.text(alphabet="ab2 .()=\n", max_size=30))
-def test_every_mark_is_read_as_a_mark(old, new):
-    html = rendered(edit_markdown(old, new))
-    assert "*" not in html
-    assert "~" not in html
+@given(hostile_text, hostile_text)
+def test_each_version_is_read_as_it_was_written_and_nothing_else_arises(old, new):
+    read = Reader(rendered(edit_markdown(old, new)))
+    assert read.tags <= {"p", "br", "s", "strong"}
+    assert (read.rejected, read.rectified) == (inked(old), inked(new))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("`48+8=46`", "`48+8=56`"), ("1 < 2 + 3 > 4", "1 < 2 + 5 > 4"), ("[a 1 b](c)", "[a 2 b](c)")],
+)
+def test_no_pair_that_hides_marks_from_prefects_ui_is_left(old, new):
+    """marked 4 sees no mark inside `…`, <…> and […](…), escaped or not."""
+    markdown = edit_markdown(old, new)
+    assert not re.search(r"\[[^\[\]]*?\]\([^)]*?\)|`[^`]*?`|<[^>]*?>", markdown)
+    assert "**" in markdown

@@ -1,0 +1,131 @@
+"""A real Prefect server and worker of the tests' own: another port, another home, another store than daily use."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import psutil
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+
+SMALL = {
+    "questions.count": 160,
+    "train.epochs": 1,
+    "train.checkpoint_every_steps": 1,
+    "evaluate.datasets": [],
+}
+"""The demo, small enough for a test; a test that evaluates names its data sets."""
+
+
+class Pipeline:
+    """What a user has: the commands `spot` and `prefect`, and the store on disk."""
+
+    def __init__(self, home: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.api = f"http://127.0.0.1:{port}/api"
+        self.store = home / "store"
+        self.state = home / "state"
+        self.env = os.environ | {
+            "PREFECT_API_URL": self.api,
+            "SPOT_STATE": str(self.state),
+            "COLUMNS": "200",
+        }
+
+    def command(self, name: str, *arguments: str, timeout: float = 500) -> subprocess.CompletedProcess[str]:
+        """Runs a command to its end; its output and status are the test's business."""
+        return subprocess.run(
+            [str(BIN / name), *arguments],
+            cwd=REPOSITORY,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def settings(self, **more: Any) -> list[str]:
+        """Arguments for `spot run`: the small demo with some settings changed; `__` stands for a dot."""
+        changed = SMALL | {"store": str(self.store)} | {k.replace("__", "."): v for k, v in more.items()}
+        return [part for key, value in changed.items() for part in ("--set", f"{key}={json.dumps(value)}")]
+
+    def run(self, run_name: str, *arguments: str, **settings: Any) -> subprocess.CompletedProcess[str]:
+        """Runs the flow through its deployment and waits."""
+        return self.command("spot", "run", "--run-name", run_name, *arguments, *self.settings(**settings))
+
+    def start(self, run_name: str, **settings: Any) -> "subprocess.Popen[str]":
+        """The same without waiting."""
+        return subprocess.Popen(
+            [str(BIN / "spot"), "run", "--run-name", run_name, *self.settings(**settings)],
+            cwd=REPOSITORY,
+            env=self.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def summary(self, run_name: str) -> dict[str, Any]:
+        return json.loads((self.store / "runs" / run_name / "summary.json").read_text())
+
+    def record(self, run_name: str) -> dict[str, Any]:
+        return json.loads((self.store / "runs" / run_name / "run.json").read_text())
+
+    def made(self) -> dict[str, int]:
+        """When each artifact was completed, by its folder."""
+        return {
+            str(p.parent.relative_to(self.store)): p.stat().st_mtime_ns
+            for p in self.store.glob("*/*/*/manifest.json")
+        }
+
+    def flow_run(self, run_name: str, flow: str = "spot") -> dict[str, Any]:
+        """The newest flow run of a flow that was given this run name."""
+        found = httpx2.post(
+            f"{self.api}/flow_runs/filter",
+            json={"flows": {"name": {"any_": [flow]}}, "sort": "START_TIME_DESC"},
+            trust_env=False,
+        ).json()
+        return next(r for r in found if r["parameters"].get("run_name") == run_name)
+
+    def processes(self, *words: str) -> list[psutil.Process]:
+        """Processes of these tests whose command line holds all the words."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                line = " ".join(process.cmdline())
+                if process.status() != psutil.STATUS_ZOMBIE and all(word in line for word in words):
+                    found.append(process)
+            except psutil.NoSuchProcess:
+                continue
+        return found
+
+
+def eventually(condition: Callable[[], Any], seconds: float, what: str) -> Any:
+    """Waits until the condition holds and returns its value."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(0.25)
+    raise AssertionError(f"not within {seconds:g} s: {what}")
+
+
+@pytest.fixture(scope="session")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
+    """Services that are up, and stopped at the end."""
+    pipeline = Pipeline(tmp_path_factory.mktemp("e2e"))
+    try:
+        up = pipeline.command("spot", "up")
+        assert up.returncode == 0, up.stdout + up.stderr
+        yield pipeline
+    finally:
+        pipeline.command("spot", "down")

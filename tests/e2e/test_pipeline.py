@@ -1,0 +1,245 @@
+"""The whole pipeline with its real parts: Prefect server and worker, vLLM, DeepSpeed. In the order of a user's day."""
+
+import os
+import shutil
+import signal
+
+import httpx2
+import psutil
+import pyarrow.parquet as pq
+import pytest
+
+from spot_core.artifacts import ArtifactStore, schemas
+from tests.e2e.conftest import Pipeline, eventually
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
+
+CHAINS = {"kind": "generator", "name": "demo-chains", "count": 60, "seed": 1000, "split": "evaluation"}
+STRINGS = {"kind": "generator", "name": "demo-strings", "count": 60, "seed": 1000, "split": "evaluation"}
+DATASETS = [
+    {"name": "chains", "role": "in_domain", "questions": CHAINS},
+    {"name": "strings", "role": "retention", "questions": STRINGS, "checker": {"kind": "exact"}},
+]
+SUMMARY_KEYS = {
+    "accuracy_before", "accuracy_after", "retention_before", "retention_after", "questions", "failures", "pairs",
+    "change_ratio", "objective", "final_loss", "reward_chosen", "reward_rejected", "seconds", "stages",
+}  # fmt: skip
+
+
+def test_a_run_goes_from_questions_to_a_measured_checkpoint(pipeline: Pipeline):
+    done = pipeline.run("first", evaluate__datasets=DATASETS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    summary = pipeline.summary("first")
+    assert summary.keys() >= SUMMARY_KEYS
+    assert not [key for key in SUMMARY_KEYS if summary[key] is None]
+    assert summary["failures"] >= summary["pairs"] > 20
+    assert summary["reward_chosen"] > summary["reward_rejected"]
+    assert not summary["skipped"]
+
+
+def test_every_artifact_keeps_the_contract(pipeline: Pipeline):
+    store = ArtifactStore(pipeline.store)
+    folders = {path.parent for path in pipeline.store.glob("*/*/*/manifest.json")}
+    assert {folder.parts[-3] for folder in folders} == set(schemas.BY_STAGE)
+    for folder in folders:
+        assert store.damage(folder) is None
+        for part in folder.glob("part-*.parquet"):
+            assert pq.read_schema(part).equals(schemas.BY_STAGE[folder.parts[-3]])
+    checkpoint = next(pipeline.store.glob("train/*/0/checkpoint"))
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= {
+        path.name for path in checkpoint.iterdir()
+    }
+
+
+def test_the_same_run_again_makes_nothing(pipeline: Pipeline):
+    before = pipeline.made()
+    done = pipeline.run("again", evaluate__datasets=DATASETS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert pipeline.made() == before
+    assert all(stage["reused"] for stage in pipeline.summary("again")["stages"].values())
+
+
+def test_one_changed_setting_runs_only_the_stages_it_concerns(pipeline: Pipeline):
+    before = pipeline.made()
+    done = pipeline.run("dpo", train__objective="dpo")
+    assert done.returncode == 0, done.stdout + done.stderr
+    new = {path.split("/")[0] for path in pipeline.made().keys() - before.keys()}
+    assert new == {"train"}
+
+
+def test_a_stage_deployment_makes_one_stage_of_a_named_run_anew(pipeline: Pipeline):
+    old = pipeline.record("dpo")["used"]["rectify"]
+    done = pipeline.command(
+        "prefect", "deployment", "run", "rectify/stage", "--watch",
+        "-p", "run_name=dpo", "-p", f"store={pipeline.store}", "-p", "refresh=true",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    new = pipeline.record("dpo")["used"]["rectify"]
+    assert (new["key"], new["generation"]) == (old["key"], old["generation"] + 1)
+    assert new["digest"] == old["digest"]  # the calculator always says the same
+
+
+@pytest.mark.parametrize(
+    ("config", "field"),
+    [
+        ('{"rectify": {"gamma": 1.5}}', "gamma"),
+        ('{"train": {"betta": 1}}', "betta"),
+        ('{"rollout": {"top_p": "x"}}', "top_p"),
+    ],
+)
+def test_a_wrong_field_is_refused_at_submission(pipeline: Pipeline, config: str, field: str):
+    done = pipeline.command("prefect", "deployment", "run", "spot/full", "-p", f"config={config}")
+    assert done.returncode != 0
+    assert field in done.stdout + done.stderr
+
+
+def test_a_wrong_combination_is_refused_before_the_first_stage(pipeline: Pipeline):
+    done = pipeline.run("too-long", rollout__max_new_tokens=100_000)
+    assert done.returncode != 0
+    assert "max_new_tokens" in done.stdout + done.stderr
+    assert not (pipeline.store / "runs" / "too-long").exists()
+
+
+def test_killing_flow_and_worker_loses_and_doubles_no_row(pipeline: Pipeline):
+    watcher = pipeline.start("killed", rollout__seed=11)
+    journal = eventually(
+        lambda: next(
+            (p for p in pipeline.store.glob("rollout/*/0/.work/rows.jsonl") if p.stat().st_size > 2000), None
+        ),
+        240,
+        "the rollout has rows",
+    )
+    kept = journal.read_bytes()
+    flow_run = pipeline.flow_run("killed")
+    worker = next(
+        p
+        for p in pipeline.processes("worker", "start", "spot-local")
+        if p.environ().get("PREFECT_API_URL") == pipeline.api
+    )
+    flows = [p for p in psutil.process_iter() if _is_flow(p, flow_run["id"])]
+    assert flows
+    for process in (worker, *flows):
+        process.send_signal(signal.SIGKILL)
+    watcher.kill()
+    eventually(
+        lambda: not pipeline.processes("vllm.entrypoints", "policy", str(_student())),
+        30,
+        "no vLLM server is left",
+    )
+    assert journal.read_bytes().startswith(kept)
+    _mark_crashed(pipeline, flow_run["id"])
+    assert pipeline.command("spot", "up").returncode == 0
+    retried = pipeline.command("prefect", "flow-run", "retry", flow_run["id"])
+    assert retried.returncode == 0, retried.stdout + retried.stderr
+    eventually(
+        lambda: _state(pipeline, flow_run["id"]) in ("COMPLETED", "FAILED", "CRASHED"), 400, "the retry ends"
+    )
+    assert _state(pipeline, flow_run["id"]) == "COMPLETED"
+    rows = ArtifactStore(pipeline.store)
+    part = pq.read_table(next((rows.root / "rollout" / journal.parts[-4] / "0").glob("part-*.parquet")))
+    ids = part.column("question_id").to_pylist()
+    assert len(ids) == len(set(ids)) == 160
+
+
+def test_a_killed_rank_fails_the_stage_and_the_retry_goes_on_from_its_checkpoint(pipeline: Pipeline):
+    before = pipeline.made()
+    watcher = pipeline.start("rank", rollout__seed=11, train__epochs=40, train__seed=5)
+    eventually(
+        lambda: list(pipeline.store.glob("train/*/0/.work/scratch/state/*")), 200, "a checkpoint is there"
+    )
+    ranks = pipeline.processes("spot_core.training.worker")
+    os.kill(ranks[-1].pid, signal.SIGKILL)
+    output, _ = watcher.communicate(timeout=60)
+    assert watcher.returncode == 1, output
+    assert "train" in output
+    eventually(lambda: not pipeline.processes("spot_core.training.worker"), 10, "no rank is left")
+    flow_run = pipeline.flow_run("rank")
+    assert flow_run["state"]["type"] == "FAILED"
+    upstream = {path: when for path, when in pipeline.made().items() if not path.startswith("train")}
+    retried = pipeline.command("prefect", "flow-run", "retry", flow_run["id"])
+    assert retried.returncode == 0, retried.stdout + retried.stderr
+    eventually(lambda: _state(pipeline, flow_run["id"]) == "COMPLETED", 300, "the retry completes")
+    after = pipeline.made()
+    assert {path: after[path] for path in upstream} == upstream
+    assert {path.split("/")[0] for path in after.keys() - before.keys()} == {"train"}
+
+
+def test_a_lost_artifact_is_made_again_although_prefect_saw_it_complete(pipeline: Pipeline):
+    flow_run = pipeline.flow_run("rank")
+    used = pipeline.record("rank")["used"]["rectify"]
+    folder = pipeline.store / "rectify" / used["key"]
+    shutil.rmtree(folder)
+    retried = pipeline.command(
+        "spot",
+        "run",
+        "--run-name",
+        "rank",
+        *pipeline.settings(rollout__seed=11, train__epochs=40, train__seed=5),
+    )
+    assert retried.returncode == 0, retried.stdout + retried.stderr
+    assert (folder / "0" / "manifest.json").exists()
+    assert pipeline.record("rank")["used"]["rectify"]["digest"] == used["digest"]
+    assert flow_run["id"] != pipeline.flow_run("rank")["id"]
+
+
+def test_deleting_the_prefect_database_loses_no_artifact(pipeline: Pipeline):
+    before = pipeline.made()
+    assert pipeline.command("spot", "down").returncode == 0
+    shutil.rmtree(pipeline.state)
+    done = pipeline.run("after-loss", evaluate__datasets=DATASETS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert pipeline.made() == before
+    assert all(stage["reused"] for stage in pipeline.summary("after-loss")["stages"].values())
+
+
+def test_no_accepted_pair_ends_the_run_successfully_and_says_why(pipeline: Pipeline):
+    done = pipeline.run("no-pairs", rectify__gamma=0.001)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "no pair was accepted" in pipeline.summary("no-pairs")["skipped"]["train"]
+
+
+def test_down_leaves_nothing_running(pipeline: Pipeline):
+    ours = [p for p in psutil.process_iter() if _has_api(p, pipeline.api)]
+    assert ours
+    assert pipeline.command("spot", "down").returncode == 0
+    eventually(
+        lambda: not [p for p in ours if p.is_running() and p.status() != psutil.STATUS_ZOMBIE],
+        20,
+        "all are gone",
+    )
+
+
+def _student() -> str:
+    from spot_core.demo import STUDENT_PATH
+
+    return str(STUDENT_PATH)
+
+
+def _has_api(process: psutil.Process, api: str) -> bool:
+    try:
+        return process.pid != os.getpid() and process.environ().get("PREFECT_API_URL") == api
+    except psutil.Error:
+        return False
+
+
+def _is_flow(process: psutil.Process, flow_run_id: str) -> bool:
+    try:
+        return process.environ().get("PREFECT__FLOW_RUN_ID", "").replace("-", "") == flow_run_id.replace(
+            "-", ""
+        ) and ("prefect" in " ".join(process.cmdline()))
+    except psutil.Error:
+        return False
+
+
+def _state(pipeline: Pipeline, flow_run_id: str) -> str:
+    return httpx2.get(f"{pipeline.api}/flow_runs/{flow_run_id}", trust_env=False).json()["state"]["type"]
+
+
+def _mark_crashed(pipeline: Pipeline, flow_run_id: str) -> None:
+    """What the zombie automation does after three missed heartbeats, without the wait."""
+    answer = httpx2.post(
+        f"{pipeline.api}/flow_runs/{flow_run_id}/set_state",
+        json={"state": {"type": "CRASHED", "name": "Crashed"}, "force": True},
+        trust_env=False,
+    )
+    assert answer.json()["status"] == "ACCEPT", answer.text

@@ -1,0 +1,20 @@
+"""A misbehaving server for the tests of this folder, and requests to send it."""
+
+from collections.abc import Iterator
+
+import openai._base_client
+import pytest
+
+from tests.spot_core.inference.fake_openai import FakeOpenAI
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeOpenAI]:
+    with FakeOpenAI() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries without a `Retry-After` come soon, so that tests do not wait for seconds."""
+    monkeypatch.setattr(openai._base_client, "INITIAL_RETRY_DELAY", 0.02)

@@ -1,0 +1,140 @@
+"""A server that dies is started again and asked only for what is missing, as long as that leads anywhere."""
+
+import json
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from spot_core.artifacts.journal import Journal
+from spot_core.config.engine import EngineConfig, SamplingConfig
+from spot_core.errors import EngineError
+from spot_core.inference import policy as policy_module
+from spot_core.inference import server
+from spot_core.inference.policy import Policy, Request
+from spot_core.pipeline.rollout import sample_responses
+from tests.spot_core.inference import fake_openai
+
+SAMPLING = SamplingConfig(max_new_tokens=10)
+ENGINE = EngineConfig(concurrency=2, max_model_len=100, startup_timeout_seconds=30)
+
+
+class Renderer:
+    """Prompts of two tokens."""
+
+    def token_ids(self, question: str) -> list[int]:
+        return [len(question), 1]
+
+
+@pytest.fixture
+def vllm(tmp_path, monkeypatch):
+    """Puts the fake program in vLLM's place; returns a function that says after how many answers each start dies."""
+    monkeypatch.setattr(server, "_POLL_SECONDS", 0.05)
+    monkeypatch.setattr(policy_module, "_WATCH_SECONDS", 0.05)
+
+    def dies_after(*answers: int) -> None:
+        lives = iter(answers)
+
+        def command(model_path: Path, engine: EngineConfig, port: int, trust_remote_code: bool) -> list[str]:
+            program = [sys.executable, fake_openai.__file__, "--port", str(port)]
+            return [*program, "--asked", str(tmp_path / "asked.jsonl"), "--die-after", str(next(lives))]
+
+        monkeypatch.setattr(server, "_command", command)
+
+    return dies_after
+
+
+def asked(tmp_path):
+    return [json.loads(line) for line in (tmp_path / "asked.jsonl").read_text().splitlines()]
+
+
+def requests(count):
+    return [Request(f"q{n}", 0, [n, n + 1], n) for n in range(count)]
+
+
+def sample(tmp_path, policy, journal, count=10):
+    rows = [{"question_id": f"q{n}", "question": f"What is {n}?"} for n in range(count)]
+    sample_responses(journal, rows, policy=policy, renderer=Renderer(), sampling=SAMPLING)
+
+
+def test_a_server_that_dies_is_started_again_and_asked_for_what_is_missing(tmp_path, vllm):
+    vllm(3, 4, 1000)
+    answers = []
+    with Policy(tmp_path, ENGINE, log_folder=tmp_path / "logs") as policy:
+        policy.answer(requests(12), SAMPLING, lambda request, _: answers.append(request.question_id))
+        assert policy.starts == 3
+    assert sorted(answers) == sorted(f"q{n}" for n in range(12))
+    # 12 answers; each death costs at most the requests in flight.
+    assert 12 <= len(asked(tmp_path)) <= 12 + 2 * ENGINE.concurrency
+    assert {body["model"] for body in asked(tmp_path)} == {"policy"}
+    assert len(list((tmp_path / "logs").glob("vllm-*.log"))) == 3
+
+
+def test_two_starts_without_an_answer_end_in_an_error_with_the_servers_log(tmp_path, vllm):
+    vllm(4, 0, 0)
+    with (
+        Journal(tmp_path / "rows.jsonl") as journal,
+        Policy(tmp_path, ENGINE, log_folder=tmp_path) as policy,
+        pytest.raises(EngineError) as caught,
+    ):
+        sample(tmp_path, policy, journal)
+    assert "2 starts in a row" in str(caught.value)
+    assert fake_openai.LAST_WORDS in str(caught.value)
+    kept = {record["question_id"] for record in Journal(tmp_path / "rows.jsonl")}
+    assert len(kept) == 4
+
+    vllm(1000)
+    before = len(asked(tmp_path))
+    with (
+        Journal(tmp_path / "rows.jsonl") as journal,
+        Policy(tmp_path, ENGINE, log_folder=tmp_path) as policy,
+    ):
+        sample(tmp_path, policy, journal)
+        assert sorted(record["question_id"] for record in journal) == sorted(f"q{n}" for n in range(10))
+    assert len(asked(tmp_path)) - before == 6
+
+
+def test_a_server_that_does_not_start_is_tried_twice_and_its_log_is_shown(tmp_path, vllm):
+    vllm(-1, -1)
+    with (
+        Policy(tmp_path, ENGINE, log_folder=tmp_path) as policy,
+        pytest.raises(EngineError, match="ended while starting") as caught,
+    ):
+        policy.answer(requests(2), SAMPLING, lambda *_: None)
+    assert policy.starts == 2
+    assert fake_openai.LAST_WORDS in str(caught.value)
+
+
+def test_a_server_that_never_answers_is_given_up_and_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr(server, "_POLL_SECONDS", 0.05)
+    monkeypatch.setattr(
+        server, "_command", lambda *_: [sys.executable, "-c", "import time; print('loading'); time.sleep(99)"]
+    )
+    engine = ENGINE.model_copy(update={"startup_timeout_seconds": 0.5})
+    with (
+        Policy(tmp_path, engine, log_folder=tmp_path) as policy,
+        pytest.raises(EngineError, match=r"startup_timeout_seconds = 0\.5"),
+    ):
+        policy.answer(requests(1), SAMPLING, lambda *_: None)
+    assert not [p for p in psutil.Process().children(recursive=True) if "time.sleep(99)" in " ".join(p.cmdline())]
+
+
+def test_the_server_starts_with_the_first_question_and_ends_with_the_context(tmp_path, vllm):
+    vllm(1000)
+    with Policy(tmp_path, ENGINE, log_folder=tmp_path) as policy:
+        assert not psutil.Process().children()
+        policy.answer(requests(2), SAMPLING, lambda *_: None)
+        policy.answer(requests(2), SAMPLING, lambda *_: None)
+        assert policy.starts == 1
+        assert psutil.Process().children(recursive=True)
+    assert not psutil.Process().children(recursive=True)
+
+
+def test_the_real_command_sends_no_defaults_of_the_model_and_listens_on_this_machine_only(tmp_path):
+    command = server._command(tmp_path, ENGINE, 1234, False)
+    assert command[command.index("--generation-config") + 1] == "vllm"
+    assert command[command.index("--host") + 1] == "127.0.0.1"
+    assert command[command.index("--max-model-len") + 1] == "100"
+    assert "--trust-remote-code" not in command
+    assert "--trust-remote-code" in server._command(tmp_path, ENGINE, 1234, True)
