@@ -58,7 +58,11 @@ def run(
     """Run the whole pipeline through its deployment and watch it. Starts server and worker if none is up."""
     from deployments.local import up  # noqa: PLC0415
     from flows.watch import run_and_watch  # noqa: PLC0415
+    from spot_core.config.spot import SpotConfig  # noqa: PLC0415
 
+    SpotConfig.from_profile(
+        profile, **overrides(settings or [])
+    )  # wrong settings are told before anything starts
     up(console)
     parameters = {
         "profile": profile,

@@ -84,5 +84,7 @@ def record_use(resolver: Resolver, stage: StageName) -> None:
     """Notes in the run's record which artifacts it uses; those it made itself are noted already, as made."""
     for node in resolver.stage(stage):
         assert node.artifact is not None
-        get_run_logger().info("%s: %s/%s/%s", node.name, node.artifact.stage, node.artifact.key, node.artifact.generation)
+        get_run_logger().info(
+            "%s: %s/%s/%s", node.name, node.artifact.stage, node.artifact.key, node.artifact.generation
+        )
         resolver.run.use(node.name, node.artifact, reused=True)

@@ -15,7 +15,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import ArtifactSort
 from prefect.deployments import run_deployment
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from deployments.local import ui_url
 from spot_core.config.spot import SpotConfig
@@ -55,27 +55,40 @@ def run_and_watch(parameters: dict[str, Any], console: Console) -> int:
 
 
 def _watch(client: SyncPrefectClient, flow_run_id: UUID, console: Console) -> FlowRun:
-    """Draws one line per stage until the run has ended."""
+    """Shows one line per stage until the run has ended: bars in a terminal, finished stages in a log file."""
     columns = (
         TextColumn("{task.description:<10}"),
         BarColumn(),
         TextColumn("{task.fields[note]}"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=console) as bars:
-        lines: dict[UUID, Any] = {}
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+        lines: dict[UUID, TaskID] = {}
+        ended: set[UUID] = set()
         while True:
             flow_run = client.read_flow_run(flow_run_id)
             for child in _children(client, flow_run_id):
+                if child.id in ended:
+                    continue
                 if child.id not in lines:
-                    lines[child.id] = bars.add_task(_flow_name(client, child), total=100.0, note="")
+                    lines[child.id] = bars.add_task(
+                        client.read_flow(child.flow_id).name, total=100.0, note=""
+                    )
                 _update(bars, lines[child.id], client, child)
+                if child.state is not None and child.state.is_final():
+                    ended.add(child.id)
+                    bars.stop_task(lines[child.id])
+                    if not console.is_terminal:
+                        line = bars.tasks[lines[child.id]]
+                        console.print(
+                            f"{line.description}: {child.state.name} {line.fields['note']}", markup=False
+                        )
             if flow_run.state is not None and flow_run.state.is_final():
                 return flow_run
             time.sleep(_POLL_SECONDS)
 
 
-def _update(bars: Progress, line: Any, client: SyncPrefectClient, child: FlowRun) -> None:
+def _update(bars: Progress, line: TaskID, client: SyncPrefectClient, child: FlowRun) -> None:
     artifacts = client.read_artifacts(
         artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[child.id])),
         sort=ArtifactSort.CREATED_DESC,
@@ -83,11 +96,6 @@ def _update(bars: Progress, line: Any, client: SyncPrefectClient, child: FlowRun
     latest = next((a for a in artifacts if a.type == "progress"), None)
     if latest is not None:
         bars.update(line, completed=float(latest.data), note=(latest.description or "").partition(": ")[2])
-    state = child.state
-    if state is not None and state.is_final():
-        note = bars.tasks[line].fields["note"] if state.is_completed() else f"[red]{state.name}[/]"
-        bars.update(line, note=note)
-        bars.stop_task(line)
 
 
 def _children(client: SyncPrefectClient, parent: UUID) -> list[FlowRun]:
@@ -95,7 +103,3 @@ def _children(client: SyncPrefectClient, parent: UUID) -> list[FlowRun]:
     return sorted(
         client.read_flow_runs(flow_run_filter=filter_), key=lambda run: run.created or run.expected_start_time
     )
-
-
-def _flow_name(client: SyncPrefectClient, run: FlowRun) -> str:
-    return client.read_flow(run.flow_id).name

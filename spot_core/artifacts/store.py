@@ -100,7 +100,8 @@ class ArtifactStore:
         self.root = Path(text.removeprefix("file://")).expanduser().resolve()
         if self.root.exists() and not self.root.is_dir():
             raise ConfigError(f"store = {text!r} is a file, not a folder")
-        self._verified: dict[tuple[Path, int, int], str] = {}
+        self._verified: dict[tuple[Path, int, int], str] = {}  # SHA-256 by path, size and modification time
+        self._compared: set[Path] = set()  # artifacts whose package versions were looked at
 
     def folder(self, recipe: Recipe, generation: int) -> Path:
         return self.root / recipe.stage / recipe.key / str(generation)
@@ -155,7 +156,9 @@ class ArtifactStore:
                 continue
             manifest = read_manifest(folder)
             assert manifest is not None
-            warn_about_differences(f"{recipe.stage}/{recipe.key}", manifest.packages)
+            if folder not in self._compared:
+                self._compared.add(folder)
+                warn_about_differences(f"{recipe.stage}/{recipe.key}", manifest.packages)
             return Artifact(folder, manifest)
         return None
 

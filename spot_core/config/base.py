@@ -1,6 +1,7 @@
 """The base class of every section of the configuration, and partial sections for overrides."""
 
 import types
+from difflib import get_close_matches
 from functools import cache
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -18,16 +19,15 @@ class Section(BaseModel):
         protected_namespaces=(),
     )
 
-
-class _Overrides(Section):
-    """A section of which any part may be left out or null."""
-
     @model_validator(mode="before")
     @classmethod
-    def _null_is_unset(cls, values: Any) -> Any:
-        return {k: v for k, v in values.items() if v is not None} if isinstance(values, dict) else values
-
-    model_config = ConfigDict(validate_default=False, json_schema_extra=lambda schema: _suit_the_form(schema))
+    def _unknown_keys_get_a_hint(cls, values: Any) -> Any:
+        for key in values if isinstance(values, dict) else ():
+            if key not in cls.model_fields:
+                close = get_close_matches(str(key), cls.model_fields, n=1)
+                hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(cls.model_fields)}"
+                raise ValueError(f"unknown setting {key!r}: {hint}")
+        return values
 
 
 def _suit_the_form(schema: dict[str, Any]) -> None:
@@ -44,6 +44,17 @@ def _suit_the_form(schema: dict[str, Any]) -> None:
         if members is not None:
             field["anyOf"] = [*members, {"type": "null"}]
             field["default"] = None
+
+
+class _Overrides(Section):
+    """A section of which any part may be left out or null."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_unset(cls, values: Any) -> Any:
+        return {k: v for k, v in values.items() if v is not None} if isinstance(values, dict) else values
+
+    model_config = ConfigDict(validate_default=False, json_schema_extra=_suit_the_form)
 
 
 def _unset() -> None:
@@ -74,7 +85,9 @@ def overrides_of(section: type[Section], *, without: tuple[str, ...] = ()) -> ty
 
 def given(overrides: Section | None) -> dict[str, Any]:
     """What the user gave in overrides, as nested values to lay over a profile."""
-    return {} if overrides is None else overrides.model_dump(mode="json", exclude_unset=True, exclude_none=True)
+    return (
+        {} if overrides is None else overrides.model_dump(mode="json", exclude_unset=True, exclude_none=True)
+    )
 
 
 def _partial(annotation: Any) -> Any:

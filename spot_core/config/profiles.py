@@ -12,7 +12,9 @@ PROFILES = Path(__file__).resolve().parents[2] / "deployments" / "profiles"
 
 def profile_names() -> list[str]:
     """Names of the profiles that come with the project."""
-    return sorted(path.stem for path in PROFILES.glob("[!_]*.yaml"))  # those with _ are only extended by others
+    return sorted(
+        path.stem for path in PROFILES.glob("[!_]*.yaml")
+    )  # those with _ are only extended by others
 
 
 def load_profile(name: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from spot_core.artifacts import Artifact, ArtifactStore, ArtifactWriter, Recipe
 from spot_core.artifacts.journal import Journal
 from spot_core.config.oracle import OpenAIOracleConfig, OracleConfig, result_settings
 from spot_core.config.spot import SpotConfig
-from spot_core.errors import ConfigError
+from spot_core.errors import ConfigError, EngineError
 from spot_core.inference.client import ModelClient
 from spot_core.models import load_tokenizer
 from spot_core.oracles.base import Failure, Oracle, ReplyLog, make_oracle
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 CODE_VERSION = 1
 ASKED_AGAIN = {"oracle_error", "not_asked"}
 """Statuses that a resumed attempt does not take as final."""
+MOST_ORACLE_ERRORS = 0.05
+"""Share of the failures that may stay without an answer; beyond it the stage fails rather than drop them."""
 
 
 def recipe(config: SpotConfig, *, filtered: Artifact, model: str) -> Recipe:
@@ -79,6 +81,7 @@ def make(
 
     Raises:
         ConfigError: the Oracle cannot be asked, e.g. because its key is not in the environment.
+        EngineError: too many requests failed for good; what was answered is kept for the next attempt.
     """
     failures = failures_of(filtered, config.filter.take)
     journal = writer.journal()
@@ -99,7 +102,24 @@ def make(
     }  # a later attempt replaces an earlier one
     ordered = [rows[key] for key in sorted(rows)]
     assert len(ordered) == len(failures), f"{len(failures)} failures but {len(ordered)} rows"
+    _require_answers(ordered)
     writer.complete(ordered, statistics=statistics(ordered))
+
+
+def _require_answers(rows: list[dict[str, Any]]) -> None:
+    """Refuses to take an outage of the Oracle for a result; says which rows it has left open."""
+    errors = [row for row in rows if row["status"] == "oracle_error"]
+    if len(errors) > MOST_ORACLE_ERRORS * len(rows):
+        raise EngineError(
+            f"the Oracle gave no answer for {len(errors)} of {len(rows)} failures (the first: {errors[0]['reason']}). "
+            "What it did answer is kept: run the stage again, and only the rest is asked"
+        )
+    if unasked := sum(row["status"] in ASKED_AGAIN for row in rows):
+        log.warning(
+            "%d failures have no answer of the Oracle (its errors, or the budget); refreshing the stage rectify asks "
+            "for these, and takes what was answered from the log of replies",
+            unasked,
+        )
 
 
 async def _ask(

@@ -51,9 +51,7 @@ def recipe(config: SpotConfig, *, questions_digest: str, model: str) -> Recipe:
     )
 
 
-def import_recipe(
-    config: SpotConfig, *, content: str, held_out: dict[str, Artifact], model: str
-) -> Recipe:
+def import_recipe(config: SpotConfig, *, content: str, held_out: dict[str, Artifact], model: str) -> Recipe:
     """Recipe of imported responses (``content``: their digest); the model counts for its tokenizer and template."""
     return Recipe(
         stage="rollout",
@@ -187,6 +185,8 @@ def import_responses(
     for row in rows:
         finish_reason = row.get("finish_reason") or "unknown"
         end = [tokenizer.eos_token_id] if finish_reason == "stop" else []
+        # Text that looks like a special token stays text.
+        encoding = tokenizer(row["response"], add_special_tokens=False, split_special_tokens=True)
         final.append(
             {
                 "question_id": row["question_id"],
@@ -196,7 +196,7 @@ def import_responses(
                 "source": row["source"],
                 "prompt_token_ids": renderer.token_ids(row["question"]),
                 "response": row["response"],
-                "response_token_ids": tokenizer(row["response"], add_special_tokens=False)["input_ids"] + end,
+                "response_token_ids": encoding["input_ids"] + end,
                 "ids_sampled": False,
                 "finish_reason": finish_reason,
                 "seed": None,

@@ -1,10 +1,15 @@
 """Small pieces of Markdown, safe against whatever a model wrote."""
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 _MOST_CHARACTERS = 1500
+_MARKUP = re.compile(r"[\\`*_{}\[\]<>#|~&!$:@]")
+_LINE_END = re.compile("\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+_INVISIBLE = frozenset({"Cc", "Cs", "Zl", "Zp"})  # Unicode categories: controls, surrogates, separators
+_DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -15,15 +20,30 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def cell(value: Any) -> str:
-    """One table cell on one line."""
+    """Text on one line, without any meaning to Markdown or HTML: for a table cell, a title, a line in a tag."""
     if isinstance(value, float):
         return f"{value:.4g}"
-    text = str(value).replace("\n", " ⏎ ")
-    return re.sub(r"([\\`*_{}\[\]<>#|~&!])", r"\\\1", text)
+    text = visible(_LINE_END.sub(" ⏎ ", str(value)))
+    # Character references, because a backslash escapes nothing inside of a tag.
+    return _MARKUP.sub(lambda match: f"&#{ord(match.group())};", text)
+
+
+def visible(text: str) -> str:
+    """The text with every control character spelled out, those that turn the direction of writing among them."""
+    return "".join(_visible(character) for character in text)
+
+
+def _visible(character: str) -> str:
+    if character in "\n\t":
+        return character
+    if character in _DIRECTIONS or unicodedata.category(character) in _INVISIBLE:
+        return "␀" if character == "\0" else f"\\u{ord(character):04x}"
+    return character
 
 
 def block(text: str) -> str:
-    """Text exactly as it is, in a fence that it cannot close; long texts are shortened, saying so."""
+    """Text as it is, in a fence that it cannot close; long texts are shortened, saying so."""
+    text = visible(text.replace("\r\n", "\n"))
     if len(text) > _MOST_CHARACTERS:
         text = f"{text[:_MOST_CHARACTERS]}\n… ({len(text) - _MOST_CHARACTERS:,} more characters)"
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)

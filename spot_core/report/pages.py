@@ -1,5 +1,7 @@
 """The page of each stage, as Markdown for the Prefect UI."""
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import pyarrow.compute as pc
@@ -8,10 +10,12 @@ from spot_core.artifacts import Artifact
 from spot_core.config.spot import EvaluationSet
 from spot_core.report import plots
 from spot_core.report.edits import edit_markdown
-from spot_core.report.markdown import block, details, percent, table
+from spot_core.report.markdown import block, cell, details, percent, table
 from spot_core.runs import Run
 
 _EXAMPLES = 5
+_CHECKED = ["question", "answer", "response", "extracted_answer", "method", "verdict"]
+_EDITED = ["question", "answer", "response", "rectified", "status", "reason", "change_ratio"]
 
 
 def _footer(*artifacts: Artifact) -> str:
@@ -36,7 +40,8 @@ def rollout(artifact: Artifact) -> str:
     """How many responses there are, and a few of them."""
     figures = table(["figure", "value"], artifact.statistics.items())
     examples = "\n\n".join(
-        details(row["question"][:120], block(row["response"])) for row in _first(artifact, _EXAMPLES)
+        details(row["question"][:120], block(row["response"]))
+        for row in islice(_where(artifact, ["question", "response"]), _EXAMPLES)
     )
     return f"# Rollout\n\n{figures}\n\n## Examples\n\n{examples}{_footer(artifact)}"
 
@@ -51,7 +56,7 @@ def verdicts(artifact: Artifact, *, take: tuple[str, ...]) -> str:
     by_method = table(["decided by", "rows"], artifact.statistics["methods"].items())
     examples = []
     for verdict in counts:
-        row = next(_where(artifact, "verdict", verdict))
+        row = next(_where(artifact, _CHECKED, verdict=verdict))
         texts = f"Question\n{block(row['question'])}\nResponse\n{block(row['response'])}"
         title = f"{verdict}: read {row['extracted_answer']!r}, gold {row['answer']!r} ({row['method']})"
         examples.append(details(title, texts))
@@ -76,17 +81,17 @@ def edits(artifact: Artifact, *, gamma: float) -> str:
             "## Change ratio R\n\n" + table(["figure", "R (accepted)"], figures["change_ratio"].items())
         )
         parts.append(plots.change_ratios(pc.drop_null(column).to_pylist(), gamma=gamma))
-    shown = [row for _, row in zip(range(_EXAMPLES), _where(artifact, "status", "accepted"), strict=False)]
+    shown = list(islice(_where(artifact, _EDITED, status="accepted"), _EXAMPLES))
     if shown:
         parts.append("## Edits\n\n~~struck~~: y⁻, **bold**: y⁺")
     for row in shown:
-        title = f"**Gold {row['answer']}, R = {row['change_ratio']:.3f}**"
+        title = f"**Gold {cell(row['answer'])}, R = {row['change_ratio']:.3f}**"
         parts.append(
             f"{title}\n{block(row['question'])}\n\n{edit_markdown(row['response'], row['rectified'])}"
         )
     for other in figures["status"]:
         if other != "accepted":
-            row = next(_where(artifact, "status", other))
+            row = next(_where(artifact, _EDITED, status=other))
             parts.append(details(f"Example of {other}: {row['reason'] or ''}", block(row["response"])))
     return "\n\n".join(parts) + _footer(artifact)
 
@@ -175,11 +180,7 @@ def summary(run: Run, figures: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def _first(artifact: Artifact, count: int) -> list[dict[str, Any]]:
-    for batch in artifact.batches(rows=count):
-        return batch.to_pylist()
-    return []
-
-
-def _where(artifact: Artifact, column: str, value: str) -> Any:
-    return (row for row in artifact.rows_as_dicts() if row[column] == value)
+def _where(artifact: Artifact, columns: list[str], **wanted: str) -> Iterator[dict[str, Any]]:
+    """Rows with the wanted values. Columns of token ids are left out: they are most of an artifact's bytes."""
+    rows = artifact.rows_as_dicts(columns=columns)
+    return (row for row in rows if all(row[name] == value for name, value in wanted.items()))

@@ -11,7 +11,6 @@ import torch
 import torch.distributed as dist
 
 from spot_core.config.train import result_settings
-from spot_core.errors import EngineError
 from spot_core.training import objectives
 from spot_core.training.checkpoints import (
     Checkpoint,
@@ -20,7 +19,8 @@ from spot_core.training.checkpoints import (
     mark_complete,
     refuse_foreign,
 )
-from spot_core.training.device import DTYPES, Place, free_bytes, load_policy
+from spot_core.training.checks import check_first_loss, check_grad_norm, check_loss, check_memory
+from spot_core.training.device import DTYPES, Place, load_policy
 from spot_core.training.export import export
 from spot_core.training.job import TrainingJob
 from spot_core.training.logprobs import SequenceLogProbs
@@ -28,14 +28,10 @@ from spot_core.training.metrics import StepSums
 from spot_core.training.pairs import Pair, Reference
 from spot_core.training.plan import MicroBatch, RowBudget, Step, plan_training
 from spot_core.training.prefixes import PrefixIndex
-from spot_core.training.preflight import check_fits, estimate_memory
 from spot_core.training.reporting import append_line
 from spot_core.training.rows import collate
 from spot_core.training.schedule import learning_rate
 from spot_core.training.zero import build_engine, full_weights
-
-# How far the first loss may be from its value at r = 0: rounding differs between packings, in bf16 visibly.
-START_TOLERANCE = {"fp32": 1e-3, "bf16": 5e-2}
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +57,7 @@ class Trainer:
         if place.is_first:
             self._log_plan(prefixes, budget)
 
-        self._check_memory(prefixes)
+        check_memory(job, place, self.plan, prefixes)
         model = load_policy(job).train()
         if self.settings.gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
@@ -76,13 +72,21 @@ class Trainer:
         for index in range(self.steps_done, len(self.plan)):
             started = time.perf_counter()
             sums = self._accumulate(self.plan[index]).over_ranks(self.place.device)
-            self._check_loss(index, sums)
+            check_loss(index, sums.loss, self.settings)
+            if index == 0:
+                first = self.plan[0].pairs
+                check_first_loss(
+                    sums.loss,
+                    self.settings,
+                    [self.pairs[i] for i in first],
+                    [self.reference[i] for i in first],
+                )
             rate = learning_rate(self.settings, index, len(self.plan))
             for group in self.engine.optimizer.param_groups:
                 group["lr"] = rate
             self.engine.step()
             grad_norm = float(self.engine.get_global_grad_norm())
-            self._check_grad_norm(index, grad_norm)
+            check_grad_norm(index, grad_norm, self.settings)
             self.steps_done = index + 1
             metrics_bytes = self._report(index, sums, rate, grad_norm, time.perf_counter() - started)
             self.delta.update(sums.reward_chosen + sums.reward_rejected, int(sums.pairs))
@@ -135,40 +139,6 @@ class Trainer:
             tokens=sum(pair.tokens for pair in members),
         )
         return loss_sum
-
-    def _check_loss(self, index: int, sums: StepSums) -> None:
-        if not math.isfinite(sums.loss):
-            raise EngineError(
-                f"the loss of step {index} is {sums.loss}: lower learning_rate "
-                f"(now {self.settings.learning_rate:g}), set precision to fp32, or look for NaN in the model's weights"
-            )
-        if index > 0:
-            return
-        expected = self._loss_at_start(self.plan[0])
-        tolerance = START_TOLERANCE[self.settings.precision]
-        if abs(sums.loss - expected) > tolerance:
-            raise EngineError(
-                f"the first loss is {sums.loss:.6f}, but {self.settings.objective} at r = 0 gives {expected:.6f} "
-                f"(tolerance {tolerance:g}): the reference log-probs are not this model's. Compute them again with "
-                "the model, precision and pairs of this job"
-            )
-
-    def _loss_at_start(self, step: Step) -> float:
-        """The loss of the first step if π_θ = π_ref exactly."""
-        if self.settings.objective != "sft":
-            return objectives.value_at_start(self.settings.objective)
-        logprobs = torch.tensor([self.reference[i].chosen_logprob for i in step.pairs], dtype=torch.float64)
-        tokens = torch.tensor([len(self.pairs[i].chosen) for i in step.pairs])
-        losses = objectives.sft_losses(logprobs, tokens, self.settings.sft_mean)
-        denominator = objectives.loss_denominator(self.settings, len(step.pairs), int(tokens.sum()))
-        return losses.sum().item() / denominator
-
-    def _check_grad_norm(self, index: int, grad_norm: float) -> None:
-        if not math.isfinite(grad_norm):
-            raise EngineError(
-                f"the gradient norm of step {index} is {grad_norm}: lower learning_rate "
-                f"(now {self.settings.learning_rate:g}) or set precision to fp32"
-            )
 
     def _report(self, index: int, sums: StepSums, rate: float, grad_norm: float, seconds: float) -> int:
         """Appends the step's row of metrics on rank 0; returns the file's size (0 on other ranks)."""
@@ -228,21 +198,6 @@ class Trainer:
         if self.place.is_first:
             export(model, weights, self.job.model_path, self.job.output_dir / "checkpoint")
         dist.barrier()
-
-    def _check_memory(self, prefixes: PrefixIndex) -> None:
-        batches = [batch for step in self.plan for batch in step.micro_batches[self.place.rank] if batch]
-        sizes = [[prefixes.trie_tokens(row) for row in batch] for batch in batches] or [[1]]
-        config = json.loads((self.job.model_path / "config.json").read_text(encoding="utf-8"))
-        estimate = estimate_memory(
-            config,
-            self.settings,
-            world_size=self.place.world_size,
-            row_tokens=max(max(rows) for rows in sizes),
-            micro_batch_tokens=max(len(rows) * max(rows) for rows in sizes),
-        )
-        if self.place.is_first:
-            log.info("estimated memory: %s", estimate)
-        check_fits(estimate, free_bytes(self.job, self.place), self.settings, where=str(self.place.device))
 
     def _log_plan(self, prefixes: PrefixIndex, budget: RowBudget) -> None:
         steps = self.plan[: math.ceil(len(self.pairs) / self.settings.batch_size)]

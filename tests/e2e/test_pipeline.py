@@ -1,5 +1,6 @@
 """The whole pipeline with its real parts: Prefect server and worker, vLLM, DeepSpeed. In the order of a user's day."""
 
+import json
 import os
 import shutil
 import signal
@@ -94,10 +95,21 @@ def test_a_wrong_field_is_refused_at_submission(pipeline: Pipeline, config: str,
 
 
 def test_a_wrong_combination_is_refused_before_the_first_stage(pipeline: Pipeline):
-    done = pipeline.run("too-long", rollout__max_new_tokens=100_000)
+    config = {"rollout": {"max_new_tokens": 100_000}, "store": str(pipeline.store)}
+    done = pipeline.command(
+        "prefect", "deployment", "run", "spot/full", "--watch",
+        "-p", "run_name=too-long", "-p", f"config={json.dumps(config)}",
+    )  # fmt: skip
     assert done.returncode != 0
-    assert "max_new_tokens" in done.stdout + done.stderr
+    assert "max_new_tokens" in pipeline.flow_run("too-long")["state"]["message"]
     assert not (pipeline.store / "runs" / "too-long").exists()
+
+
+def test_the_command_line_refuses_wrong_settings_naming_the_field(pipeline: Pipeline):
+    done = pipeline.run("refused", rectify__gamma=1.5)
+    assert done.returncode == 2
+    assert "rectify.gamma" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_killing_flow_and_worker_loses_and_doubles_no_row(pipeline: Pipeline):

@@ -1,18 +1,15 @@
 """Correcting the wrong steps of a written chain and carrying the new values through the later ones, by data flow.
 
-An operand is the result of an earlier step if it has that result's value; where the question gives the same
-value too, only the leading operand of the very next step is (`19 + 4 = 19. Then, 19 - 7 = 6`). Where more than
-one origin is left and they disagree, nothing is guessed: CannotCarryError says why.
+Which number follows which result is for `origins` to say; what it cannot say is not guessed (CannotCarryError).
 """
 
-from collections import Counter, defaultdict, deque
+from collections import Counter, defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import pairwise, takewhile
 
 from sympy import Rational
 
-from spot_core.oracles.arithmetic.equations import Equation, Result, Verdict, number_tokens
+from spot_core.oracles.arithmetic.equations import Equation, Verdict, number_tokens
 from spot_core.oracles.arithmetic.expressions import evaluate
 from spot_core.oracles.arithmetic.final_answer import FinalAnswer, find_final_answer
 from spot_core.oracles.arithmetic.finding import equations_in
@@ -24,29 +21,14 @@ from spot_core.oracles.arithmetic.numbers import (
     rounding_mode,
     style_of,
 )
+from spot_core.oracles.arithmetic.origins import Origins, Source
+from spot_core.oracles.arithmetic.results import Result
 from spot_core.oracles.arithmetic.rewriting import CannotCarryError, Edits
 from spot_core.oracles.arithmetic.tokens import Kind, Token, tokenize
-
-EQUAL_RESULTS = 32  # how many earlier results of one value an operand is compared with
 
 
 class NothingWrongError(ValueError):
     """Every readable step of the text is right."""
-
-
-@dataclass(slots=True)
-class Source:
-    """A result: what it said, what it says now, and whether a later step has used it."""
-
-    step: int
-    old: Rational
-    new: Rational
-    used: bool = False
-
-    @property
-    def changed(self) -> bool:
-        """Whether its value is another one now."""
-        return self.old != self.new
 
 
 def corrected(text: str, question: str) -> str:
@@ -106,11 +88,7 @@ class _Walk:
         self.tokens_by_value: defaultdict[Rational | None, list[Token]] = defaultdict(list)
         for token in tokens:
             self.tokens_by_value[token.value].append(token)
-        self.question_values = question_values
-        self.given_uses: Counter[Rational] = Counter()  # of values that a changed result had as well
-        self.givens = set(question_values)  # and every number that the text brings in on its way
-        # By what the result said; of equal results only the last ones are within reach of a later step.
-        self.sources: defaultdict[Rational, deque[Source]] = defaultdict(lambda: deque(maxlen=EQUAL_RESULTS))
+        self.origins = Origins(question_values)
         self.last_results: list[Source] = []
 
     def run(self) -> str:
@@ -138,7 +116,7 @@ class _Walk:
         for expression in equation.expressions:
             taken: list[Source] = []
             for position, literal in enumerate(expression.literals):
-                source = self._origin(
+                source = self.origins.of_operand(
                     literal.written,
                     step,
                     leading=position == 0,
@@ -146,7 +124,6 @@ class _Walk:
                     taken=taken,
                 )
                 if source is None:
-                    self.givens.add(literal.written)
                     continue
                 taken.append(source)
                 if source.changed:
@@ -169,7 +146,7 @@ class _Walk:
             if operand_changed or is_wrong:
                 new = self._write_result(equation, result, exact, was_exact)
             source = Source(step, result.written, new)
-            self.sources[source.old].append(source)
+            self.origins.add_result(source)
             self.last_results.append(source)
 
     def _write_result(
@@ -187,14 +164,14 @@ class _Walk:
         line_start = self.edits.text.rfind("\n", 0, equation.start) + 1
         first = max(line_start, self.edits.text.rfind(". ", line_start, equation.start) + 1)
         same = self.tokens_by_value[result.written]
-        if result.written in self.question_values or (same and same[0].start < first):
+        if self.origins.in_question(result.written) or (same and same[0].start < first):
             return
         said = list(takewhile(lambda token: token.start < equation.start, same))
         if not all(self._is_mention(token) for token in said):
             return
         for token in said:
             self.edits.write(token, None, new)
-        self.givens.discard(result.written)
+        self.origins.drop_given(result.written)
 
     def _check_members_agree(self, equation: Equation, values: dict[int, Rational]) -> None:
         """After a carry all expressions of a chain must still be one value, else a middle one went stale."""
@@ -205,52 +182,15 @@ class _Walk:
         if values and len(exact) > 1:
             raise CannotCarryError("a simplification in the middle of a step cannot be carried")
 
-    def _origin(
-        self, value: Rational, step: int, *, leading: bool, first: bool, taken: list[Source]
-    ) -> Source | None:
-        """The earlier result that an operand of this value is; None if it is not one (or its origin cannot matter)."""
-        matching = self.sources[value]
-        if not matching:
-            return None
-        if not any(source.changed for source in matching):
-            return matching[-1]
-        is_given = value in self.givens
-        if not is_given and len({source.new for source in matching}) == 1:
-            return matching[-1]
-        previous = [s for s in matching if s.step == step - 1 and s not in taken]
-        if previous and (leading or not is_given):
-            return previous[-1]
-        fresh = [s for s in matching if not s.used and s not in taken]
-        if is_given:
-            # Each number of the question is used once; what is used more often may as well be the result.
-            self.given_uses[value] += first
-            if (
-                any(source.changed for source in fresh)
-                or self.given_uses[value] > self.question_values[value]
-            ):
-                raise CannotCarryError(f"{value} may be an earlier result or a number of the question")
-            return None
-        pool = fresh or matching
-        if len({source.new for source in pool}) > 1:
-            raise CannotCarryError(f"{value} is the result of more than one earlier step")
-        return pool[-1]
-
     def _mention(self, token: Token) -> None:
         """A number in a sentence: follows the result it repeats."""
         assert token.value is not None
-        matching = self.sources[token.value]
-        if not matching:
-            self.givens.add(token.value)
+        source = self.origins.of_mention(token.value, token.text)
+        if source is None:
             return
-        if not any(source.changed for source in matching):
-            return
-        if token.value in self.givens or len({source.new for source in matching}) > 1:
-            raise CannotCarryError(
-                f"a sentence says {token.text}, which may be another number than the result"
-            )
         if self._starts_unreadable_step(token):
             raise CannotCarryError(f"a later step that uses {token.text} cannot be read")
-        self.edits.write(token, None, matching[-1].new)
+        self.edits.write(token, None, source.new)
 
     def _starts_unreadable_step(self, token: Token) -> bool:
         """Whether a number stands to the left of an equals sign in a phrase that is no readable equation."""

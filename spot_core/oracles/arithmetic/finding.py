@@ -2,15 +2,12 @@
 
 from dataclasses import dataclass, field
 
-from spot_core.oracles.arithmetic.equations import Equation, Result, as_result
-from spot_core.oracles.arithmetic.expressions import (
-    PHRASE_WORDS,
-    SCALE_WORDS,
-    Reading,
-    UnreadableError,
-    read_expression,
-)
+from spot_core.oracles.arithmetic.equations import Equation
+from spot_core.oracles.arithmetic.expressions import Reading
+from spot_core.oracles.arithmetic.reading import UnreadableError, read_expression
+from spot_core.oracles.arithmetic.results import Result, as_result
 from spot_core.oracles.arithmetic.tokens import Kind, Token, tokenize
+from spot_core.oracles.arithmetic.words import PHRASE_WORDS, SCALE_WORDS
 
 MAX_SEGMENT_TOKENS = 120  # to the left of one `=`
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 from sympy import Rational
 
-from spot_core.oracles.arithmetic.equations import Result
 from spot_core.oracles.arithmetic.numbers import displayed, format_number, rounding_mode, style_of
+from spot_core.oracles.arithmetic.results import Result
 from spot_core.oracles.arithmetic.tokens import Token
 
 

@@ -134,7 +134,7 @@ def test_a_refused_request_is_not_asked_again_and_what_was_answered_is_kept(fake
     config = EngineConfig(base_url=fake.base_url, concurrency=1, max_model_len=100)
     with (
         Policy(tmp_path, config, log_folder=tmp_path) as policy,
-        pytest.raises(EngineError, match="400.*bad request"),
+        pytest.raises(EngineError, match=r"400.*bad request"),
     ):
         policy.answer(requests(10), SAMPLING, lambda *answer: answers.append(answer))
     assert_answered_once(answers, requests(7))

@@ -117,7 +117,9 @@ def test_a_server_that_never_answers_is_given_up_and_ended(tmp_path, monkeypatch
         pytest.raises(EngineError, match=r"startup_timeout_seconds = 0\.5"),
     ):
         policy.answer(requests(1), SAMPLING, lambda *_: None)
-    assert not [p for p in psutil.Process().children(recursive=True) if "time.sleep(99)" in " ".join(p.cmdline())]
+    assert not [
+        p for p in psutil.Process().children(recursive=True) if "time.sleep(99)" in " ".join(p.cmdline())
+    ]
 
 
 def test_the_server_starts_with_the_first_question_and_ends_with_the_context(tmp_path, vllm):

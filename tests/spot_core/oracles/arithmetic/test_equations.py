@@ -2,9 +2,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spot_core.oracles.arithmetic.expressions import UnreadableError, evaluate, read_expression
+from spot_core.oracles.arithmetic.expressions import evaluate
 from spot_core.oracles.arithmetic.final_answer import find_final_answer
 from spot_core.oracles.arithmetic.finding import find_equations
+from spot_core.oracles.arithmetic.reading import UnreadableError, read_expression
 from spot_core.oracles.arithmetic.tokens import Kind, tokenize
 
 

@@ -1,0 +1,135 @@
+"""Rectifying with a model behind an API: its key, its outages, and that nothing is paid for twice."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from spot_core.errors import ConfigError, EngineError
+from spot_core.oracles.prompting import END, START
+from spot_core.pipeline import stages
+from spot_core.runs import Run
+from tests.spot_core.pipeline.conftest import run_stages
+
+KEY = "sk-very-secret-0123456789"
+
+
+def corrected(body):
+    """The student's solution with the reference answer in its box."""
+    prompt = body["messages"][0]["content"]
+    answer = re.search(r"Reference answer:\n(.*)", prompt).group(1)
+    solution = re.search(r"The student's solution:\n(.*?)\n\nGive", prompt, re.DOTALL).group(1)
+    return f"{START}\n{re.sub(r'boxed{.*?}', f'boxed{{{answer}}}', solution)}\n{END}"
+
+
+@pytest.fixture
+def with_oracle(fake, configure, monkeypatch):
+    monkeypatch.setenv("ORACLE_KEY", KEY)
+    fake.chat = corrected
+
+    def configured(**oracle):
+        settings = {
+            "kind": "openai",
+            "model": "teacher",
+            "base_url": fake.base_url,
+            "api_key_env": "ORACLE_KEY",
+            "attempts": 1,
+            "max_retries": 1,
+            "concurrency": 4,
+            "input_usd_per_million": 1.0,
+            "output_usd_per_million": 2.0,
+        }
+        return configure(rectify={"oracle": settings | oracle})
+
+    return configured
+
+
+def chats(fake):
+    return [body for body in fake.asked if "messages" in body]
+
+
+def rows(run):
+    return list(stages.rectify_failures(run).rows_as_dicts())
+
+
+def test_a_models_edits_become_pairs(fake, with_oracle):
+    run = run_stages(with_oracle(), "one")
+    pairs = rows(run)
+    assert len(pairs) == len(chats(fake)) > 5
+    for row in pairs:
+        assert row["status"] == "accepted"
+        assert row["oracle"] == "teacher"
+        assert (row["oracle_input_tokens"], row["oracle_output_tokens"]) == (100, 50)
+        assert row["cost_usd"] == pytest.approx(100e-6 + 2 * 50e-6)
+        assert row["edit_regions"] == 1
+
+
+def test_the_key_goes_to_the_endpoint_and_nowhere_else(fake, with_oracle, tmp_path, caplog):
+    caplog.set_level("DEBUG")
+    fake.fault = lambda body, before: "400" if "messages" in body else None  # repeats the key it was sent
+    with pytest.raises(EngineError, match="bad request") as caught:
+        run_stages(with_oracle(), "one")
+    assert KEY not in str(caught.value)
+    fake.fault = lambda body, before: None
+    run_stages(with_oracle(), "one")
+    sent = {h["Authorization"] for b, h in zip(fake.asked, fake.headers, strict=True) if "messages" in b}
+    assert sent == {f"Bearer {KEY}"}
+    assert KEY not in caplog.text
+    for path in Path(tmp_path).rglob("*"):
+        assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
+
+
+def test_without_its_key_the_stage_says_which_variable_is_missing(fake, with_oracle, monkeypatch):
+    monkeypatch.delenv("ORACLE_KEY")
+    with pytest.raises(ConfigError, match="ORACLE_KEY"):
+        run_stages(with_oracle(), "one")
+    assert chats(fake) == []
+    monkeypatch.setenv("ORACLE_KEY", KEY)
+    assert rows(Run.open(with_oracle().store, "one"))
+
+
+def test_an_outage_fails_the_stage_and_what_was_answered_is_not_asked_again(fake, with_oracle):
+    fake.fault = lambda body, before: "500" if len(chats(fake)) > 4 else None
+    with pytest.raises(EngineError, match=r"no answer for \d+ of \d+ failures"):
+        run_stages(with_oracle(concurrency=1), "one")
+    answered = [body for body in fake.answered if "messages" in body]
+    assert len(answered) == 4
+    fake.fault = lambda body, before: None
+    fake.asked.clear()
+    pairs = rows(Run.open(with_oracle().store, "one"))
+    assert {row["status"] for row in pairs} == {"accepted"}
+    assert len(chats(fake)) == len(pairs) - 4
+    assert not any(body in answered for body in chats(fake))
+
+
+def test_one_stubborn_request_among_many_does_not_fail_the_stage(fake, with_oracle, configure, caplog):
+    config = with_oracle()
+    config = config.model_copy(update={"questions": config.questions.model_copy(update={"count": 60})})
+    fake.fault = lambda body, before: "400" if "messages" in body and body == chats(fake)[0] else None
+    pairs = rows(run_stages(config, "one"))
+    assert [row["status"] for row in pairs].count("oracle_error") == 1
+    assert "1 failures have no answer" in caplog.text
+    fake.fault = lambda body, before: None
+    fake.asked.clear()
+    again = run_stages(config, "two", refresh=("rectify",))
+    assert {row["status"] for row in rows(again)} == {"accepted"}
+    assert len(chats(fake)) == 1
+
+
+def test_a_spending_limit_leaves_the_rest_unasked(fake, with_oracle):
+    one_call = (100 + 2 * 50) / 1e6
+    pairs = rows(run_stages(with_oracle(max_cost_usd=3.5 * one_call, max_output_tokens=50, concurrency=1), "one"))
+    spent = sum(row["cost_usd"] for row in pairs)
+    assert spent <= 3.5 * one_call
+    assert {row["status"] for row in pairs} <= {"accepted", "not_asked"}
+    assert sum(row["status"] == "not_asked" for row in pairs) == len(pairs) - len(chats(fake))
+
+
+def test_the_same_failures_under_another_gamma_are_not_paid_for_again(fake, with_oracle):
+    run_stages(with_oracle(), "one")
+    paid = len(chats(fake))
+    config = with_oracle()
+    other = config.model_copy(update={"rectify": config.rectify.model_copy(update={"gamma": 0.3})})
+    second = run_stages(other, "two")
+    assert not second.record.used["rectify"].reused
+    assert len(chats(fake)) == paid
