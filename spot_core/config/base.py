@@ -33,16 +33,13 @@ class Section(BaseModel):
 def _suit_the_form(schema: dict[str, Any]) -> None:
     """Makes Prefect's form for a schema send only what a user entered.
 
-    The form offers the members of an `anyOf` by name, but knows no `oneOf` with a discriminator. It sends `false` for
-    an untouched switch and the first member's defaults for an untouched union, unless their default is null.
+    It sends `false` for an untouched switch and the first member of an untouched union, unless their default is null.
     """
     for field in schema.get("properties", {}).values():
-        members = field.pop("oneOf", None)
-        field.pop("discriminator", None)
-        if members is None and field.get("type") == "boolean":
-            members = [{"type": field.pop("type")}]
-        if members is not None:
-            field["anyOf"] = [*members, {"type": "null"}]
+        if field.get("type") == "boolean":
+            field["anyOf"] = [{"type": field.pop("type")}]
+        if all("$ref" in member or member == {"type": "boolean"} for member in field.get("anyOf", [{}])):
+            field["anyOf"].append({"type": "null"})
             field["default"] = None
 
 
@@ -65,17 +62,19 @@ def _unset() -> None:
 def overrides_of(section: type[Section], *, without: tuple[str, ...] = ()) -> type[Section]:
     """Returns a section with the same fields and limits, all optional: left out or null keeps the profile's value.
 
-    Nested sections become partial too; unions (a data source, an Oracle) and lists are given whole.
+    Nested sections become partial too, and the members of unions (a data source, an Oracle), which keep their
+    `kind`; lists are given whole.
     """
     fields: dict[str, Any] = {}
     for name, info in section.model_fields.items():
         if name in without:
             continue
+        if name == "kind":
+            fields[name] = (info.annotation, info)
+            continue
         kind = _partial(info.annotation)
         if info.metadata:
             kind = Annotated[(kind, *info.metadata)]
-        if info.discriminator is not None:
-            kind = Annotated[kind, Field(discriminator=info.discriminator)]
         # A factory leaves no default in the schema, so that a form shows a plain empty field.
         fields[name] = (kind, Field(default_factory=_unset, description=info.description))
     model: type[Section] = create_model(f"{section.__name__}Overrides", __base__=_Overrides, **fields)
@@ -94,8 +93,7 @@ def _partial(annotation: Any) -> Any:
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return overrides_of(annotation)
     if get_origin(annotation) in (Union, types.UnionType):
-        sections = [a for a in get_args(annotation) if isinstance(a, type) and issubclass(a, Section)]
-        others = [a for a in get_args(annotation) if a is not types.NoneType and a not in sections]
-        if len(sections) == 1 and not others:  # Section | None
-            return overrides_of(sections[0])
+        members = get_args(annotation)
+        if any(isinstance(member, type) and issubclass(member, Section) for member in members):
+            return Union[tuple(_partial(member) for member in members if member is not types.NoneType)]  # noqa: UP007
     return annotation

@@ -12,7 +12,8 @@ class EngineConfig(Section):
     except `dtype` and `max_model_len`, which decide what the model answers."""
 
     base_url: str | None = None
-    """OpenAI-compatible address of a running vLLM server, e.g. `http://127.0.0.1:8000/v1`. Unset: start one."""
+    """Address of a running vLLM server of the base model, e.g. `http://127.0.0.1:8000/v1`. Unset: start one.
+    The trained model is always evaluated on a server of its own."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Precision of the weights while sampling."""
     max_model_len: int = Field(default=40960, ge=16)

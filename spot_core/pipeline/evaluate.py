@@ -17,7 +17,7 @@ from spot_core.pipeline.rollout import sample_responses, sampling_settings
 log = logging.getLogger(__name__)
 
 CODE_VERSION = 1
-_Z_95 = 1.959963984540054
+Z_95 = 1.959963984540054
 
 
 def samples_of(config: SpotConfig, dataset: EvaluationSet) -> int:
@@ -44,9 +44,9 @@ def recipe(config: SpotConfig, dataset: EvaluationSet, *, questions: Artifact, m
 
 def make(
     writer: ArtifactWriter,
+    *,
     config: SpotConfig,
     dataset: EvaluationSet,
-    *,
     questions: Artifact,
     policy: Policy,
     renderer: PromptRenderer,
@@ -106,7 +106,7 @@ def accuracy_statistics(rows: list[dict[str, Any]], *, samples: int) -> dict[str
         "questions": len(questions),
         "samples": samples,
         "accuracy": accuracy,
-        "half_width_95": _Z_95 * math.sqrt(variance / len(rates)),
+        "half_width_95": Z_95 * math.sqrt(variance / len(rates)),
         "verdicts": dict(Counter(row["verdict"] for row in rows).most_common()),
         "answered": sum(row["extracted_answer"] is not None for row in rows) / len(rows),
     }

@@ -8,7 +8,7 @@ These are what Prefect's tasks call, and what a notebook calls without Prefect:
 
 import logging
 from collections.abc import Callable
-from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from spot_core.artifacts import Artifact, ArtifactWriter
@@ -180,40 +180,47 @@ def evaluate_models(run: Run, on_progress: Progress = silent) -> dict[str, Artif
 
     Returns:
         Artifacts by ``before/<data set>`` and ``after/<data set>``.
+
+    Raises:
+        ConfigError: there is no trained model.
     """
     resolver = Resolver(run)
-    paths = {"before": _require_model(resolver), "after": resolver.checkpoint()}
-    total = len(WHENS) * len(run.config.evaluate.datasets)
+    trained = resolver.checkpoint()
+    if trained is None:
+        raise ConfigError(f"run {run.name!r} has no trained model yet: run its stage 'train' first")
+    paths = {"before": _require_model(resolver), "after": trained}
+    asked = {d.name: resolver.evaluation_questions(d).artifact for d in run.config.evaluate.datasets}
+    sizes = {
+        f"{when}/{d.name}": (asked[d.name].rows if asked[d.name] else 0) * evaluate.samples_of(run.config, d)
+        for when in WHENS
+        for d in run.config.evaluate.datasets
+    }
     made: dict[str, Artifact] = {}
     for when in WHENS:
-        path = paths[when]
-        if path is None:
-            raise ConfigError(f"run {run.name!r} has no trained model yet: run its stage 'train' first")
-        with ExitStack() as stack:
-            policy = stack.enter_context(
-                Policy(
-                    path,
-                    run.config.engine,
-                    log_folder=run.folder / "logs" / f"evaluate-{when}",
-                    trust_remote_code=run.config.model.trust_remote_code,
-                )
-            )
+        path, engine = paths[when], run.config.engine
+        if when == "after":  # a server that exists serves the base model
+            engine = engine.model_copy(update={"base_url": None})
+        with Policy(
+            path,
+            engine,
+            log_folder=run.folder / "logs" / f"evaluate-{when}",
+            trust_remote_code=run.config.model.trust_remote_code,
+        ) as policy:
             for dataset in run.config.evaluate.datasets:
+                before = sum(sizes[name] for name in made)
+
+                def share(done: int, _: int, before: int = before) -> None:
+                    on_progress(before + done, sum(sizes.values()))
+
                 renderer = PromptRenderer(path, run.config.model, dataset.prompt or run.config.prompt)
-
-                def make(writer: ArtifactWriter, dataset=dataset, renderer=renderer, policy=policy) -> None:
-                    def share(done: int, rows: int) -> None:
-                        on_progress(len(made) * rows + done, total * rows)
-
-                    evaluate.make(
-                        writer,
-                        run.config,
-                        dataset,
-                        questions=resolver.evaluation_questions(dataset).artifact,
-                        policy=policy,
-                        renderer=renderer,
-                        on_progress=share,
-                    )
-
+                make = partial(
+                    evaluate.make,
+                    config=run.config,
+                    dataset=dataset,
+                    questions=asked[dataset.name],
+                    policy=policy,
+                    renderer=renderer,
+                    on_progress=share,
+                )
                 made[f"{when}/{dataset.name}"] = produce(run, resolver.evaluation(dataset, when), make)
     return made

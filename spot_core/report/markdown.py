@@ -62,3 +62,8 @@ def percent(share: float | None, half_width: float | None = None) -> str:
         return "–"
     spread = "" if half_width is None else f" ± {100 * half_width:.1f}"
     return f"{100 * share:.1f}{spread} %"
+
+
+def points(change: float, half_width: float) -> str:
+    """A change of a share in percentage points, with the half width of its 95 % interval."""
+    return f"{100 * change:+.1f} ± {100 * half_width:.1f} points"

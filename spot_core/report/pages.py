@@ -10,7 +10,8 @@ from spot_core.artifacts import Artifact
 from spot_core.config.spot import EvaluationSet
 from spot_core.report import plots
 from spot_core.report.edits import edit_markdown
-from spot_core.report.markdown import block, cell, details, percent, table
+from spot_core.report.markdown import block, cell, details, percent, points, table
+from spot_core.report.summary import paired_change
 from spot_core.runs import Run
 
 _EXAMPLES = 5
@@ -109,27 +110,49 @@ def training(artifact: Artifact) -> str:
 
 def evaluation(datasets: tuple[EvaluationSet, ...], artifacts: dict[str, Artifact]) -> str:
     """Both models side by side on every data set."""
-    rows, spread = [], []
-    for dataset in datasets:
-        before = artifacts[f"before/{dataset.name}"].statistics
-        after = artifacts[f"after/{dataset.name}"].statistics
-        change = 100 * (after["accuracy"] - before["accuracy"])
-        spread.append((before["half_width_95"], after["half_width_95"]))
-        rows.append(
-            (
-                dataset.name,
-                dataset.role,
-                before["questions"],
-                percent(before["accuracy"], before["half_width_95"]),
-                percent(after["accuracy"], after["half_width_95"]),
-                f"{change:+.1f} points",
-            )
+    if not datasets:
+        return "# Before and after\n\nNo data set is configured (`evaluate.datasets`)."
+    scores = {
+        d.name: {
+            "role": d.role,
+            "before": artifacts[f"before/{d.name}"].statistics,
+            "after": artifacts[f"after/{d.name}"].statistics,
+            "change": paired_change(artifacts[f"before/{d.name}"], artifacts[f"after/{d.name}"]),
+        }
+        for d in datasets
+    }
+    picture = plots.before_and_after(
+        list(scores),
+        [s["before"]["accuracy"] for s in scores.values()],
+        [s["after"]["accuracy"] for s in scores.values()],
+        [(s["before"]["half_width_95"], s["after"]["half_width_95"]) for s in scores.values()],
+    )
+    return f"# Before and after\n\n{_score_table(scores)}\n\n{picture}"
+
+
+def _score_table(scores: dict[str, dict[str, Any]]) -> str:
+    rows = [
+        (
+            name,
+            s["role"],
+            s["before"]["questions"],
+            percent(s["before"]["accuracy"], s["before"]["half_width_95"]),
+            percent(s["after"]["accuracy"], s["after"]["half_width_95"]),
+            points(s["change"]["accuracy"], s["change"]["half_width_95"]),
+            f"{s['change']['improved']} / {s['change']['worsened']}",
         )
-    names = [d.name for d in datasets]
-    values = {w: [artifacts[f"{w}/{n}"].statistics["accuracy"] for n in names] for w in ("before", "after")}
-    picture = plots.before_and_after(names, values["before"], values["after"], spread)
-    header = ["data set", "role", "questions", "before", "after", "change"]
-    return f"# Before and after\n\n{table(header, rows)}\n\n{picture}"
+        for name, s in scores.items()
+    ]
+    header = [
+        "data set",
+        "role",
+        "questions",
+        "before",
+        "after",
+        "change (95 %, paired)",
+        "improved / worsened",
+    ]
+    return table(header, rows)
 
 
 def summary(run: Run, figures: dict[str, Any]) -> str:
@@ -137,21 +160,8 @@ def summary(run: Run, figures: dict[str, Any]) -> str:
     parts = [f"# Run {run.name}"]
     for stage, reason in figures["skipped"].items():
         parts.append(f"> **{stage} was skipped**: {reason}")
-    datasets = run.config.evaluate.datasets
-    if datasets and all("after" in figures["evaluation"][d.name] for d in datasets):
-        rows = []
-        for name, scores in figures["evaluation"].items():
-            before, after = scores["before"], scores["after"]
-            rows.append(
-                (
-                    name,
-                    scores["role"],
-                    percent(before["accuracy"], before["half_width_95"]),
-                    percent(after["accuracy"], after["half_width_95"]),
-                    f"{100 * (after['accuracy'] - before['accuracy']):+.1f} points",
-                )
-            )
-        parts.append(table(["data set", "role", "before", "after", "change"], rows))
+    if figures["evaluation"]:
+        parts.append(_score_table(figures["evaluation"]))
         sampling = run.config.evaluate
         how = (
             "greedy"

@@ -1,16 +1,19 @@
 """summary.json: one flat file that a person or a script reads first."""
 
 import json
+import math
 from statistics import fmean
 from typing import Any
 
 from spot_core.artifacts import Artifact
 from spot_core.artifacts.manifest import write_atomically
 from spot_core.config.spot import EvaluationSet, SpotConfig
+from spot_core.pipeline.evaluate import Z_95
 from spot_core.pipeline.resolve import Resolver
 from spot_core.runs import Run, UsedArtifact
 
 SUMMARY = "summary.json"
+_FIGURES = ("accuracy", "half_width_95", "questions", "samples", "answered")
 _STAGE_OF = {"questions": "prepare", "reference": "train"}
 
 
@@ -69,16 +72,38 @@ def _accuracies(
 def _by_dataset(
     datasets: tuple[EvaluationSet, ...], evaluations: dict[str, dict[str, Artifact | None]]
 ) -> dict[str, Any]:
-    return {
-        d.name: {"role": d.role}
-        | {
-            when: {
-                k: a.statistics[k] for k in ("accuracy", "half_width_95", "questions", "samples", "answered")
-            }
-            for when, artifacts in evaluations.items()
-            if (a := artifacts[d.name]) is not None
+    figures: dict[str, Any] = {}
+    for dataset in datasets:
+        before, after = (evaluations[when][dataset.name] for when in ("before", "after"))
+        if before is None or after is None:
+            continue
+        figures[dataset.name] = {
+            "role": dataset.role,
+            "before": {name: before.statistics[name] for name in _FIGURES},
+            "after": {name: after.statistics[name] for name in _FIGURES},
+            "change": paired_change(before, after),
         }
-        for d in datasets
+    return figures
+
+
+def paired_change(before: Artifact, after: Artifact) -> dict[str, float]:
+    """Change in accuracy with a 95 % interval over questions, each answered by both models. Shares, not points."""
+    rates = [
+        a.table(columns=["question_id", "verdict"])
+        .to_pandas()
+        .assign(correct=lambda rows: rows["verdict"] == "correct")
+        .groupby("question_id")["correct"]
+        .mean()
+        for a in (before, after)
+    ]
+    change = (rates[1] - rates[0]).astype("float64")
+    assert not change.isna().any(), "both models answer the same questions"
+    deviation = float(change.std(ddof=1)) if len(change) > 1 else 0.0
+    return {
+        "accuracy": float(change.mean()),
+        "half_width_95": Z_95 * deviation / math.sqrt(len(change)),
+        "improved": int((change > 0).sum()),
+        "worsened": int((change < 0).sum()),
     }
 
 

@@ -65,7 +65,9 @@ def test_one_changed_setting_runs_only_the_stages_it_concerns(pipeline: Pipeline
     done = pipeline.run("dpo", train__objective="dpo")
     assert done.returncode == 0, done.stdout + done.stderr
     new = {path.split("/")[0] for path in pipeline.made().keys() - before.keys()}
-    assert new == {"train"}
+    # Without evaluation sets to keep them apart from, the questions are read anew; their content is the same, so
+    # rollout, filter, rectify and reference have the same keys.
+    assert new == {"questions", "train"}
 
 
 def test_a_stage_deployment_makes_one_stage_of_a_named_run_anew(pipeline: Pipeline):

@@ -10,7 +10,7 @@ import pytest
 from spot_core.pipeline import stages
 from spot_core.pipeline.resolve import Resolver
 from spot_core.runs import Run
-from tests.spot_core.pipeline.conftest import QUESTIONS
+from tests.spot_core.pipeline.miniature import QUESTIONS
 
 WAIT_SECONDS = 60
 
@@ -19,7 +19,9 @@ WAIT_SECONDS = 60
 def processes() -> ForkServerContext:
     """Children that start with the heavy modules loaded."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["spot_core.pipeline.stages", "transformers.models.auto.tokenization_auto"])
+    context.set_forkserver_preload(
+        ["spot_core.pipeline.stages", "transformers.models.auto.tokenization_auto"]
+    )
     return context
 
 

@@ -75,13 +75,13 @@ def test_a_source_without_a_usable_row_fails_before_anything_is_asked(fake, conf
 
 
 def test_the_files_content_decides_wherever_it_lies(configure, tmp_path):
-    first, artifacts = prepared(questions_config(configure, tmp_path, CHAINS))
+    _, artifacts = prepared(questions_config(configure, tmp_path, CHAINS))
     moved = tmp_path / "elsewhere"
     moved.mkdir()
     second, others = prepared(questions_config(configure, moved, CHAINS), "two")
     assert others[-1].key == artifacts[-1].key
     assert second.record.used["questions"].reused
-    third, changed = prepared(questions_config(configure, moved, CHAINS[:-1]), "three")
+    _, changed = prepared(questions_config(configure, moved, CHAINS[:-1]), "three")
     assert changed[-1].key != artifacts[-1].key
 
 
@@ -90,7 +90,12 @@ def test_the_files_content_decides_wherever_it_lies(configure, tmp_path):
 RESPONSES = [
     {"q": CHAINS[0]["question"], "a": CHAINS[0]["answer"], "r": "5+5=11\nAnswer: \\boxed{99}", "end": "stop"},
     {"q": CHAINS[0]["question"], "a": CHAINS[0]["answer"], "r": "Answer: \\boxed{98}", "end": "length"},
-    {"q": CHAINS[1]["question"], "a": CHAINS[1]["answer"], "r": f"Answer: \\boxed{{{CHAINS[1]['answer']}}}", "end": "stop"},
+    {
+        "q": CHAINS[1]["question"],
+        "a": CHAINS[1]["answer"],
+        "r": f"Answer: \\boxed{{{CHAINS[1]['answer']}}}",
+        "end": "stop",
+    },
     {"q": HELD_OUT[0]["question"], "a": HELD_OUT[0]["answer"], "r": "Answer: \\boxed{1}", "end": "stop"},
 ]
 

@@ -9,7 +9,7 @@ from spot_core.errors import ConfigError, EngineError
 from spot_core.oracles.prompting import END, START
 from spot_core.pipeline import stages
 from spot_core.runs import Run
-from tests.spot_core.pipeline.conftest import run_stages
+from tests.spot_core.pipeline.miniature import run_stages
 
 KEY = "sk-very-secret-0123456789"
 
@@ -118,7 +118,9 @@ def test_one_stubborn_request_among_many_does_not_fail_the_stage(fake, with_orac
 
 def test_a_spending_limit_leaves_the_rest_unasked(fake, with_oracle):
     one_call = (100 + 2 * 50) / 1e6
-    pairs = rows(run_stages(with_oracle(max_cost_usd=3.5 * one_call, max_output_tokens=50, concurrency=1), "one"))
+    pairs = rows(
+        run_stages(with_oracle(max_cost_usd=3.5 * one_call, max_output_tokens=50, concurrency=1), "one")
+    )
     spent = sum(row["cost_usd"] for row in pairs)
     assert spent <= 3.5 * one_call
     assert {row["status"] for row in pairs} <= {"accepted", "not_asked"}

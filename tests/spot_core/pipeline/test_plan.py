@@ -1,12 +1,16 @@
 """A dry run tells what would happen, and leaves nothing behind; it needs no network, no model and no GPU."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from spot_core.config.spot import SpotConfig
 from spot_core.errors import InputError
 from spot_core.pipeline import resolve
 from spot_core.pipeline.plan import make_plan
-from tests.spot_core.pipeline.conftest import run_stages
+from tests.spot_core.pipeline.miniature import run_stages
 
 
 def what_happens(plan):
@@ -20,7 +24,9 @@ def test_in_an_empty_store_everything_is_to_do_and_nothing_is_written(tmp_path):
     assert len(keys["questions/chains"]) == 16
     assert {keys[name] for name in ("rollout", "filter", "rectify", "reference", "train")} == {"pending"}
     assert [name for name in keys if name.startswith("evaluate/")] == [
-        f"evaluate/{when}/{name}" for when in ("before", "after") for name in ("chains", "instructions", "strings")
+        f"evaluate/{when}/{name}"
+        for when in ("before", "after")
+        for name in ("chains", "instructions", "strings")
     ]
     assert not (tmp_path / "store").exists()
 
@@ -74,12 +80,10 @@ def no_hub(monkeypatch):
     return asked
 
 
-@pytest.mark.parametrize(
-    ("profile", "parameters"), [("qwen3-8b", "8,190.7M"), ("llama3.1-8b", "8,030.3M")]
-)
+@pytest.mark.parametrize(("profile", "parameters"), [("qwen3-8b", "8,190.7M"), ("llama3.1-8b", "8,030.3M")])
 def test_the_8b_profiles_are_planned_without_network_and_model(no_hub, tmp_path, profile, parameters):
     plan = make_plan(SpotConfig.from_profile(profile, store=str(tmp_path / "store")))
-    assert {what for what in what_happens(plan).values()} == {"to do"}
+    assert set(what_happens(plan).values()) == {"to do"}
     assert set(what_happens(plan)) >= {"rollout", "filter", "rectify", "train", "evaluate"}
     notes = " ".join(plan.notes)
     assert "not on this machine" in notes
@@ -93,7 +97,20 @@ def test_the_8b_profiles_are_planned_without_network_and_model(no_hub, tmp_path,
     assert not (tmp_path / "store").exists()
 
 
+def test_an_8b_profile_is_planned_on_a_machine_that_never_saw_it(tmp_path):
+    program = (
+        "import sys\nfrom spot_core.config.spot import SpotConfig\nfrom spot_core.pipeline.plan import make_plan\n"
+        "print(make_plan(SpotConfig.from_profile('qwen3-8b', store=sys.argv[1])).text())"
+    )
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf")}
+    command = [sys.executable, "-c", program, str(tmp_path / "store")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120)
+    assert "Qwen/Qwen3-8B is not on this machine" in done.stdout
+    assert not (tmp_path / "store").exists()
+
+
 def test_each_source_is_read_once_for_its_key(configure, monkeypatch):
+    run_stages(configure(), "one")
     sources = []
     real = resolve.content_digest
     monkeypatch.setattr(resolve, "content_digest", lambda source: sources.append(source) or real(source))

@@ -11,7 +11,7 @@ from spot_core.errors import ConfigError, EngineError
 from spot_core.pipeline import stages
 from spot_core.pipeline.resolve import Resolver
 from spot_core.runs import Run
-from tests.spot_core.pipeline.conftest import QUESTIONS, Student, reused, run_stages
+from tests.spot_core.pipeline.miniature import QUESTIONS, Student, reused, run_stages
 
 STAGES = ("questions/chains", "questions", "rollout", "filter", "rectify")
 
@@ -60,7 +60,11 @@ def test_what_the_server_sampled_is_kept_id_by_id(fake, configure):
         body = sent[row["seed"]]
         assert row["prompt_token_ids"] == body["prompt"]
         text, ids, finish_reason = fake.complete(body)
-        assert (row["response"], row["response_token_ids"], row["finish_reason"]) == (text, ids, finish_reason)
+        assert (row["response"], row["response_token_ids"], row["finish_reason"]) == (
+            text,
+            ids,
+            finish_reason,
+        )
         assert row["ids_sampled"]
 
 

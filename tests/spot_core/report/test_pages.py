@@ -1,0 +1,175 @@
+"""Every stage's page shows what came out, and nothing a model wrote breaks out of it."""
+
+import re
+
+import pytest
+
+from spot_core.artifacts import ArtifactStore, Recipe
+from spot_core.pipeline import stages
+from spot_core.report import pages
+from spot_core.report.summary import write_summary
+from tests.spot_core.pipeline.miniature import QUESTIONS, pretend_training, run_stages
+from tests.spot_core.report.test_markdown import HOSTILE, Page, rendered
+
+TAGS = "h1 h2 p table thead tbody tr th td pre code details summary strong s br hr img blockquote"
+HARMLESS = "data:image/png;base64,"
+
+
+def assert_harmless(markdown: str) -> Page:
+    html = rendered(markdown)
+    page = Page(html)
+    assert set(page.tags) <= set(TAGS.split())
+    assert html.count("<img") == html.count(f'<img src="{HARMLESS}')
+    assert "onerror=" not in html or "<img src=x" not in html
+    for character in ("\0", "\u202e", "\u2066"):
+        assert character not in html
+    return page
+
+
+@pytest.fixture
+def run(configure):
+    return run_stages(configure(), "one")
+
+
+def test_inputs_list_every_set(run):
+    artifacts = stages.prepare(run)
+    page = assert_harmless(pages.inputs(run, artifacts))
+    assert {"chains", "questions", str(QUESTIONS), "10"} <= {text.strip() for text in page.cells}
+
+
+def test_the_rollout_shows_figures_and_examples(run):
+    page = assert_harmless(pages.rollout(stages.roll_out(run)))
+    assert page.tags.count("details") == 5
+    assert "Compute" in page.text
+    assert "Answer: \\boxed{" in page.text
+
+
+def test_the_filter_shows_verdicts_and_an_example_of_each(run):
+    artifact = stages.check_answers(run)
+    page = assert_harmless(pages.verdicts(artifact, take=("incorrect",)))
+    assert page.tags.count("details") == len(artifact.statistics["verdicts"]) == 2
+    assert "Accuracy of the rollout" in page.text
+
+
+def test_rectify_shows_edits_with_the_change_visible(run):
+    artifact = stages.rectify_failures(run)
+    page = assert_harmless(pages.edits(artifact, gamma=0.6))
+    assert f"{artifact.statistics['pairs']} pairs" in page.text
+    assert {"s", "strong", "img"} <= set(page.tags)
+
+
+def test_training_evaluation_and_summary_show_figures_and_pictures(trained_fake, run):
+    pretend_training(run)
+    trained = stages.train_policy(run)
+    assert "img" in assert_harmless(pages.training(trained)).tags
+    made = stages.evaluate_models(run)
+    page = assert_harmless(pages.evaluation(run.config.evaluate.datasets, made))
+    assert {"img", "table"} <= set(page.tags)
+    row = [text.strip() for text in page.cells]
+    change = row[row.index("chains") + 5]
+    assert re.fullmatch(r"[+-]\d+\.\d ± \d+\.\d points", change)
+    page = assert_harmless(pages.summary(run, write_summary(run)))
+    row = [text.strip() for text in page.cells]
+    assert change in row
+    assert row[row.index("objective") + 1] == "spot_bco"
+
+
+def test_a_skipped_training_is_explained_on_the_summary(run):
+    run.skip("train", "no pair was accepted: {'too_different': 7}")
+    page = assert_harmless(pages.summary(run, write_summary(run)))
+    assert "train was skipped: no pair was accepted" in page.text
+
+
+def test_a_run_without_failures_has_pages_all_the_same(tmp_path):
+    with ArtifactStore(tmp_path).write(Recipe("rectify", {}, {}, 1)) as writer:
+        figures = {"pairs": 0, "failures": 0, "status": {}, "change_ratio": None}
+        writer.complete([], statistics=figures)
+    artifact = ArtifactStore(tmp_path).get(Recipe("rectify", {}, {}, 1))
+    assert "0 pairs" in assert_harmless(pages.edits(artifact, gamma=0.6)).text
+
+
+# --- hostile text ---------------------------------------------------------------------------------------------
+
+
+def rollout_row(number, text):
+    return {
+        "question_id": f"{number:04d}",
+        "sample": 0,
+        "question": text,
+        "answer": text,
+        "source": "test",
+        "prompt_token_ids": [1],
+        "response": text,
+        "response_token_ids": [1],
+        "ids_sampled": True,
+        "finish_reason": "stop",
+        "seed": 1,
+    }
+
+
+def artifact_of(tmp_path, stage, rows, statistics):
+    recipe = Recipe(stage, {"text": repr(rows)}, {}, 1)
+    with ArtifactStore(tmp_path).write(recipe) as writer:
+        writer.complete(rows, statistics=statistics)
+    return ArtifactStore(tmp_path).get(recipe)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_text_does_not_break_out_of_the_rollouts_page(tmp_path, text):
+    page = assert_harmless(
+        pages.rollout(artifact_of(tmp_path, "rollout", [rollout_row(0, text)], {"responses": 1}))
+    )
+    assert page.tags.count("details") == page.tags.count("pre") == 1
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_text_does_not_break_out_of_the_filters_page(tmp_path, text):
+    row = rollout_row(0, text) | {"extracted_answer": text, "method": "text", "verdict": "incorrect"}
+    figures = {"verdicts": {"incorrect": 1}, "methods": {"text": 1}, "accuracy": 0.0}
+    page = assert_harmless(
+        pages.verdicts(artifact_of(tmp_path, "filter", [row], figures), take=("incorrect",))
+    )
+    assert page.tags.count("details") == 1
+    assert page.tags.count("pre") == 2
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_text_does_not_break_out_of_the_rectified_page(tmp_path, text):
+    base = {
+        k: v
+        for k, v in rollout_row(0, text).items()
+        if k not in ("source", "ids_sampled", "finish_reason", "seed")
+    }
+    made = {
+        "rectified": f"{text} and more",
+        "rectified_token_ids": [1, 2],
+        "status": "accepted",
+        "reason": "",
+        "flags": [],
+        "change_ratio": 0.5,
+        "shared_prefix_tokens": 1,
+        "edit_regions": 1,
+        "attempts": 1,
+        "oracle": "test",
+        "oracle_input_tokens": 0,
+        "oracle_output_tokens": 0,
+        "cost_usd": 0.0,
+    }
+    refused = (
+        made
+        | dict.fromkeys(("rectified", "rectified_token_ids", "change_ratio"))
+        | {
+            "status": "refused",
+            "reason": text,
+        }
+    )
+    figures = {
+        "pairs": 1,
+        "failures": 2,
+        "status": {"accepted": 1, "refused": 1},
+        "change_ratio": {"mean": 0.5, "median": 0.5, "p90": 0.5, "max": 0.5},
+    }
+    rows = [base | made, base | refused | {"sample": 1}]
+    page = assert_harmless(pages.edits(artifact_of(tmp_path, "rectify", rows, figures), gamma=0.6))
+    assert page.tags.count("details") == 1
+    assert page.tags.count("pre") == 2
