@@ -121,3 +121,7 @@ def test_shares_are_shown_as_percentages():
     assert percent(0.5) == "50.0 %"
     assert percent(0.123, 0.0456) == "12.3 ± 4.6 %"
     assert percent(None) == "–"
+
+
+def test_every_kind_of_line_end_is_shown_as_one():
+    assert cell("a\nb\r\nc\rd\u2028e") == "a ⏎ b ⏎ c ⏎ d ⏎ e"
