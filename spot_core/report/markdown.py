@@ -6,7 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 _MOST_CHARACTERS = 1500
-_MARKUP = re.compile(r"[\\`*_{}\[\]<>#|~&!$:@]")
+_MARKUP = re.compile(r"[\\*_{}\[\]#|~!$:@]")
+# Prefect's UI decodes these references and no others; it pairs backticks even where they are escaped.
+_REFERENCES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "`": "\u02cb"})
 _LINE_END = re.compile("\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 _INVISIBLE = frozenset({"Cc", "Cs", "Zl", "Zp"})  # Unicode categories: controls, surrogates, separators
 _DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -20,12 +22,14 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def cell(value: Any) -> str:
-    """Text on one line, without any meaning to Markdown or HTML: for a table cell, a title, a line in a tag."""
+    """Text on one line without any meaning to Markdown or HTML, for a table cell or a heading."""
     if isinstance(value, float):
         return f"{value:.4g}"
-    text = visible(_LINE_END.sub(" ⏎ ", str(value)))
-    # Character references, because a backslash escapes nothing inside of a tag.
-    return _MARKUP.sub(lambda match: f"&#{ord(match.group())};", text)
+    return _MARKUP.sub(r"\\\g<0>", _one_line(str(value))).translate(_REFERENCES)
+
+
+def _one_line(text: str) -> str:
+    return visible(_LINE_END.sub(" ⏎ ", text))
 
 
 def visible(text: str) -> str:
@@ -53,7 +57,8 @@ def block(text: str) -> str:
 
 def details(title: str, body: str) -> str:
     """A part that opens on click."""
-    return f"<details><summary>{cell(title)}</summary>\n\n{body}\n\n</details>"
+    # Inside of a tag Markdown's escapes are text.
+    return f"<details><summary>{_one_line(title).translate(_REFERENCES)}</summary>\n\n{body}\n\n</details>"
 
 
 def percent(share: float | None, half_width: float | None = None) -> str:

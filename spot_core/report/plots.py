@@ -69,6 +69,6 @@ def before_and_after(
         )
         axes.bar_label(bars, labels=[f"{100 * v:.0f} %" for v in values], fontsize=8)
     axes.set_xticks(places, names)
-    axes.set(ylabel="accuracy", ylim=(0, 1.15))
-    axes.legend(frameon=False, loc="upper right", ncols=2)
+    axes.set(ylabel="accuracy", ylim=(0, 1.1))
+    figure.legend(frameon=False, loc="upper center", ncols=2, bbox_to_anchor=(0.5, 1.03))
     return _uri(figure, "accuracy before and after")
