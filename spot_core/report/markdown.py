@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from html import escape
 from typing import Any
 
 _MOST_CHARACTERS = 1500
@@ -47,18 +48,31 @@ def _visible(character: str) -> str:
 
 def block(text: str) -> str:
     """Text as it is, in a fence that it cannot close; long texts are shortened, saying so."""
-    text = visible(text.replace("\r\n", "\n"))
-    if len(text) > _MOST_CHARACTERS:
-        text = f"{text[:_MOST_CHARACTERS]}\n… ({len(text) - _MOST_CHARACTERS:,} more characters)"
+    text = _shortened(text)
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}text\n{text}\n{fence}"
 
 
-def details(title: str, body: str) -> str:
-    """A part that opens on click."""
-    # Inside of a tag Markdown's escapes are text.
-    return f"<details><summary>{_one_line(title).translate(_REFERENCES)}</summary>\n\n{body}\n\n</details>"
+def details(title: str, **texts: str) -> str:
+    """A part that opens on click and shows each text as it is under its name.
+
+    All in one line of HTML: a blank line would end it, and Prefect's UI would show what follows outside of it.
+    """
+    body = "".join(f"<b>{name}</b><pre>{_preformatted(text)}</pre>" for name, text in texts.items())
+    return f"<details><summary>{escape(_one_line(title))}</summary>{body}</details>"
+
+
+def _preformatted(text: str) -> str:
+    # A line break right behind <pre> is swallowed by browsers; one more is not.
+    return "&#10;" + escape(_shortened(text)).replace("\n", "&#10;")
+
+
+def _shortened(text: str) -> str:
+    text = visible(text.replace("\r\n", "\n"))
+    if len(text) <= _MOST_CHARACTERS:
+        return text
+    return f"{text[:_MOST_CHARACTERS]}\n… ({len(text) - _MOST_CHARACTERS:,} more characters)"
 
 
 def percent(share: float | None, half_width: float | None = None) -> str:

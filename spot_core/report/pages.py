@@ -41,7 +41,7 @@ def rollout(artifact: Artifact) -> str:
     """How many responses there are, and a few of them."""
     figures = table(["figure", "value"], artifact.statistics.items())
     examples = "\n\n".join(
-        details(row["question"][:120], block(row["response"]))
+        details(row["question"][:120], Response=row["response"])
         for row in islice(_where(artifact, ["question", "response"]), _EXAMPLES)
     )
     return f"# Rollout\n\n{figures}\n\n## Examples\n\n{examples}{_footer(artifact)}"
@@ -58,9 +58,8 @@ def verdicts(artifact: Artifact, *, take: tuple[str, ...]) -> str:
     examples = []
     for verdict in counts:
         row = next(_where(artifact, _CHECKED, verdict=verdict))
-        texts = f"Question\n{block(row['question'])}\nResponse\n{block(row['response'])}"
         title = f"{verdict}: read {row['extracted_answer']!r}, gold {row['answer']!r} ({row['method']})"
-        examples.append(details(title, texts))
+        examples.append(details(title, Question=row["question"], Response=row["response"]))
     accuracy = percent(artifact.statistics["accuracy"])
     return (
         f"# Answers checked\n\nAccuracy of the rollout: **{accuracy}**\n\n{by_verdict}\n\n{by_method}\n\n"
@@ -93,7 +92,7 @@ def edits(artifact: Artifact, *, gamma: float) -> str:
     for other in figures["status"]:
         if other != "accepted":
             row = next(_where(artifact, _EDITED, status=other))
-            parts.append(details(f"Example of {other}: {row['reason'] or ''}", block(row["response"])))
+            parts.append(details(f"Example of {other}: {row['reason'] or ''}", Response=row["response"]))
     return "\n\n".join(parts) + _footer(artifact)
 
 
@@ -143,16 +142,9 @@ def _score_table(scores: dict[str, dict[str, Any]]) -> str:
         )
         for name, s in scores.items()
     ]
-    header = [
-        "data set",
-        "role",
-        "questions",
-        "before",
-        "after",
-        "change (95 %, paired)",
-        "improved / worsened",
-    ]
-    return table(header, rows)
+    header = ["data set", "role", "questions", "before", "after", "change", "better / worse"]
+    note = "± 95 %, over questions; the change is paired. Better / worse: questions answered right more or less often."
+    return f"{table(header, rows)}\n\n{note}"
 
 
 def summary(run: Run, figures: dict[str, Any]) -> str:

@@ -77,8 +77,9 @@ def assert_fence_holds(text: str) -> None:
 
 
 def assert_details_hold(text: str) -> None:
-    page = Page(rendered(f"{details(text, block(text))}\n\nafter"))
-    assert page.tags == ["details", "summary", "pre", "code", "p"]
+    page = Page(rendered(f"{details(text, Response=text)}\n\nafter"))
+    assert page.tags == ["details", "summary", "b", "pre", "p"]
+    assert page.text.rstrip().endswith("after")
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -125,7 +126,12 @@ def test_shares_are_shown_as_percentages():
 
 def test_names_with_underscores_need_no_reference_that_the_ui_shows_raw():
     assert not re.search(r"&#", cell("in_domain *x* `y` <z> & $1"))
-    assert "&#" not in details("in_domain *x* `y` <z> & $1", "body")
+    assert "in_domain *x* `y` &lt;z&gt; &amp; $1" in details("in_domain *x* `y` <z> & $1")
+
+
+def test_the_text_of_a_part_that_opens_is_shown_as_it_is():
+    text = "\n\na  *b*\n\n<script>_c_\t`d`"
+    assert text in Page(rendered(details("title", Response=text))).text
 
 
 def test_every_kind_of_line_end_is_shown_as_one():

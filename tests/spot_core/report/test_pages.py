@@ -11,7 +11,7 @@ from spot_core.report.summary import write_summary
 from tests.spot_core.pipeline.miniature import QUESTIONS, pretend_training, run_stages
 from tests.spot_core.report.test_markdown import HOSTILE, Page, rendered
 
-TAGS = "h1 h2 p table thead tbody tr th td pre code details summary strong s br hr img blockquote"
+TAGS = "h1 h2 p table thead tbody tr th td pre code details summary strong b s br hr img blockquote"
 HARMLESS = "data:image/png;base64,"
 
 
