@@ -1,5 +1,5 @@
 # The verbs of this project. Each does all its own set-up.
-DEVICE ?= cpu
+DEVICE ?=
 PROFILE ?= demo
 ARGS ?=
 export PYTHON
@@ -30,7 +30,7 @@ plan: setup  ## Dry run: what would run, be reused, and cost
 	@.venv/bin/spot plan --profile $(PROFILE) $(ARGS)
 
 setup:  ## Make the environment in .venv (DEVICE=cpu or gpu)
-	@deployments/setup.sh $(DEVICE) $(PROFILE)
+	@deployments/setup.sh "$(DEVICE)" "$(PROFILE)"
 
 constraints: setup  ## Pin the newest versions that work together
 	@deployments/constraints/update.sh

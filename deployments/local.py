@@ -34,6 +34,8 @@ class Service:
     name: str
     pid: int
     created: float
+    api: str
+    """Address of the Prefect API that it is or talks to."""
 
     def process(self) -> psutil.Process | None:
         """The process, if it still runs."""
@@ -79,8 +81,8 @@ def _remember(services: list[Service]) -> None:
 
 
 def running(name: str) -> Service | None:
-    """The named service, if we started it and it still runs."""
-    return next((s for s in _services() if s.name == name and s.process()), None)
+    """The named service of this Prefect API, if we started it and it still runs."""
+    return next((s for s in _services() if s.name == name and s.api == api_url() and s.process()), None)
 
 
 def _environment() -> dict[str, str]:
@@ -110,8 +112,8 @@ def _start(name: str, command: list[str]) -> Service:
             stderr=subprocess.STDOUT,
             start_new_session=True,  # outlives this command; `make down` ends it
         )
-    service = Service(name, process.pid, psutil.Process(process.pid).create_time())
-    _remember([*(s for s in _services() if s.name != name and s.process()), service])
+    service = Service(name, process.pid, psutil.Process(process.pid).create_time(), api_url())
+    _remember([*(s for s in _services() if s.process()), service])
     return service
 
 

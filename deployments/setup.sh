@@ -2,7 +2,10 @@
 # Makes (or reuses) the environment in .venv. Arguments: DEVICE (cpu or gpu), PROFILE.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-device=${1:-cpu}
+stamp=.venv/.spot-setup
+# Unless told, go on with the kind of environment that is there.
+before=$(sed -n "s/.*-//p" "$stamp" 2>/dev/null || true)
+device=${1:-${before:-cpu}}
 profile=${2:-demo}
 uv_version=0.13.9
 
@@ -26,11 +29,12 @@ command -v c++ >/dev/null || command -v g++ >/dev/null ||
 "$python" -c 'import ensurepip, venv' 2>/dev/null ||
     missing "$python has no venv module: Debian and Ubuntu: apt install python3-venv"
 
-stamp=.venv/.spot-setup
 want=$(cat pyproject.toml deployments/constraints/*.txt "$0" | sha256sum | cut -c1-16)-$device
 if [ "$(cat "$stamp" 2>/dev/null || true)" != "$want" ]; then
     started=$(date +%s)
     echo "setup: making the environment in .venv ($device; some gigabytes, a minute or more)"
+    # The CPU and GPU builds of vLLM install files of the same names: never one over the other.
+    if [ -n "$before" ] && [ "$before" != "$device" ]; then rm -rf .venv; fi
     [ -x .venv/bin/python ] || "$python" -m venv .venv
     .venv/bin/python -m pip install -qqq --disable-pip-version-check "uv==$uv_version"
     uv=(.venv/bin/uv pip install --quiet --python .venv/bin/python)

@@ -58,11 +58,12 @@ def run(
     """Run the whole pipeline through its deployment and watch it. Starts server and worker if none is up."""
     from deployments.local import up  # noqa: PLC0415
     from flows.watch import run_and_watch  # noqa: PLC0415
-    from spot_core.config.spot import SpotConfig  # noqa: PLC0415
+    from spot_core.config.spot import SpotConfig, valid_run_name  # noqa: PLC0415
 
-    SpotConfig.from_profile(
-        profile, **overrides(settings or [])
-    )  # wrong settings are told before anything starts
+    # What is wrong is told before anything starts.
+    SpotConfig.from_profile(profile, **overrides(settings or []))
+    if run_name is not None:
+        valid_run_name(run_name)
     up(console)
     parameters = {
         "profile": profile,
@@ -117,9 +118,22 @@ def main() -> None:
     """Entry point: what a user did wrong is told in a few lines, without a traceback."""
     try:
         app()
-    except (SpotError, ValidationError) as error:
-        Console(stderr=True).print(f"error: {error}", style="red", markup=False)
+    except ValidationError as error:
+        where = [
+            (".".join(map(str, e["loc"])), e["msg"].removeprefix("Value error, ")) for e in error.errors()
+        ]
+        _complain(*(f"{field}: {said}" if field else said for field, said in where))
         raise SystemExit(2) from error
+    except SpotError as error:
+        _complain(str(error))
+        raise SystemExit(2) from error
+
+
+def _complain(*problems: str) -> None:
+    for problem in problems:
+        Console(stderr=True).print(
+            f"error: {problem}", style="red", markup=False, highlight=False, soft_wrap=True
+        )
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from tasks.plan import show_plan
 from tasks.prepare import prepare
 from tasks.summary import summarise
 
+NEED_PAIRS = ("train", "evaluate")
 STAGE_FLOWS = {"rollout": rollout, "filter": filter, "rectify": rectify, "train": train, "evaluate": evaluate}
 
 
@@ -48,10 +49,12 @@ def spot(
     settings = SpotConfig.from_profile(profile, **given(config))
     if dry_run:
         return show_plan(settings, tuple(refresh or ()))
-    run = Run.create(settings, run_name or flow_run.name, refresh=tuple(refresh or ()))
+    run = Run.create(settings, run_name or flow_run.name)
+    if (flow_run.run_count or 1) == 1:  # a retry goes on with what its first attempt wanted anew
+        run.want_anew(tuple(refresh or ()))
     prepare(run.name, settings.store)
     for stage in STAGES:
-        if reason := Resolver(run).nothing_to_train_on():
+        if stage in NEED_PAIRS and (reason := Resolver(run).nothing_to_train_on()):
             get_run_logger().warning("stage %s is skipped: %s", stage, reason)
             run.skip(stage, reason)
             continue

@@ -76,9 +76,7 @@ class Run:
         Raises:
             ConfigError: a run of this name has another configuration, or a stage to refresh does not exist.
         """
-        unknown = sorted(set(refresh) - set(STAGES))
-        if unknown:
-            raise ConfigError(f"refresh names {', '.join(unknown)}: the stages are {', '.join(STAGES)}")
+        _require_stages(refresh)
         valid_run_name(run_name)
         store = ArtifactStore(config.store)
         existing = _read(store, run_name)
@@ -132,6 +130,7 @@ class Run:
         cls, config: SpotConfig, run_name: str = "dry-run", *, refresh: tuple[str, ...] = ()
     ) -> Self:
         """A run that leaves no trace in the store, for a dry run."""
+        _require_stages(refresh)
         record = RunRecord(
             run_name=run_name, created="", config=config.model_dump(mode="json"), refresh=list(refresh)
         )
@@ -154,9 +153,18 @@ class Run:
             self.record.targets[name] = self.store.next_generation(recipe)
             self.save()
 
+    def want_anew(self, stages: tuple[str, ...]) -> None:
+        """Makes this run want new generations of these stages' artifacts, and of no others any more."""
+        _require_stages(stages)
+        self.record.refresh = list(stages)
+        kept = {key: target for key, target in self.record.targets.items() if key.split("/")[0] not in stages}
+        self.record.targets = kept
+        self.save()
+
     def use(self, name: str, artifact: Artifact, *, reused: bool) -> None:
         """Records which artifact the run used; the first word on ``reused`` stays for the same artifact."""
         before = self.record.used.get(name)
+        self.record.skipped.pop(name.split("/", maxsplit=1)[0], None)
         same = before is not None and (before.key, before.generation) == (artifact.key, artifact.generation)
         self.record.used[name] = UsedArtifact(
             stage=artifact.stage,
@@ -173,6 +181,11 @@ class Run:
         """Records that a stage was not needed."""
         self.record.skipped[stage] = reason
         self.save()
+
+
+def _require_stages(names: tuple[str, ...]) -> None:
+    if unknown := sorted(set(names) - set(STAGES)):
+        raise ConfigError(f"refresh names {', '.join(unknown)}: the stages are {', '.join(STAGES)}")
 
 
 def _read(store: ArtifactStore, run_name: str) -> RunRecord | None:

@@ -6,7 +6,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import httpx
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.logging import get_run_logger
 
 from spot_core.pipeline.progress import Progress
@@ -17,7 +19,7 @@ _LOG_SECONDS = 30.0
 
 @contextmanager
 def progress_artifact(what: str, *, unit: str) -> Iterator[Progress]:
-    """Shows ``done / total`` with an estimate of the time left; closes at 100 % if the stage succeeds.
+    """Shows ``done / total`` with an estimate of the time left.
 
     The stage calls back from inside an event loop and from threads, for every row; so the call only leaves its
     figures behind, and a thread of our own talks to Prefect every two seconds.
@@ -33,12 +35,18 @@ def progress_artifact(what: str, *, unit: str) -> Iterator[Progress]:
             first.append((time.monotonic(), done))
         latest[:] = [(done, total)]
 
+    def show(percent: float, text: str) -> None:
+        try:
+            update_progress_artifact(artifact_id, progress=percent, description=text)
+        except (PrefectHTTPStatusError, httpx.TransportError) as error:
+            log.warning("the progress could not be shown (%s); the stage goes on", error)
+
     def publish(*, to_log: bool) -> None:
         if not latest:
             return
         done, total = latest[0]
         text = f"{what}: {done:,} of {total:,} {unit}{_time_left(first[0], done, total)}"
-        update_progress_artifact(artifact_id, progress=100.0 * done / max(1, total), description=text)
+        show(100.0 * done / max(1, total), text)
         if to_log:
             log.info(text)
 
@@ -55,6 +63,8 @@ def progress_artifact(what: str, *, unit: str) -> Iterator[Progress]:
     thread.start()
     try:
         yield report
+        if not latest:
+            show(100.0, f"{what}: reused")
     finally:
         finished.set()
         thread.join()

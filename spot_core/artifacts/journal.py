@@ -78,6 +78,10 @@ class Journal:
             raise OSError(f"{self.path}: only {written} of {len(data)} bytes were written; is the disk full?")
         self._whole += written
 
+    def sync(self) -> None:
+        """Waits until the disk has what was appended, so that it outlives the machine too."""
+        os.fsync(self._fd)
+
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return read_journal(self.path)
 

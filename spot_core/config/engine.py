@@ -9,7 +9,7 @@ from spot_core.config.base import Section
 
 class EngineConfig(Section):
     """A vLLM server that a stage starts and stops, or one that exists already. None of this changes a key
-    except `dtype` and `max_model_len`, which decide what the model answers."""
+    except `dtype`, `max_model_len` and `extra_args`, which decide what the model answers."""
 
     base_url: str | None = None
     """Address of a running vLLM server of the base model, e.g. `http://127.0.0.1:8000/v1`. Unset: start one.

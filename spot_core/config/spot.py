@@ -14,6 +14,7 @@ from spot_core.config.oracle import OracleConfig
 from spot_core.config.profiles import load_profile, merge
 from spot_core.config.questions import QuestionSource
 from spot_core.config.train import TrainConfig
+from spot_core.errors import ConfigError
 
 StageName = Literal["rollout", "filter", "rectify", "train", "evaluate"]
 STAGES: tuple[StageName, ...] = ("rollout", "filter", "rectify", "train", "evaluate")
@@ -120,10 +121,10 @@ def valid_run_name(name: str) -> str:
     """Returns ``name`` if it can name a run: it becomes a folder of the store.
 
     Raises:
-        ValueError: it has a character that has no place there, is empty or is too long.
+        ConfigError: it has a character that has no place there, is empty or is too long.
     """
     if not _RUN_NAME.fullmatch(name) or ".." in name:
-        raise ValueError(
+        raise ConfigError(
             f"run_name = {name!r}: use 1–100 letters, digits, '-', '_' and '.', the first a letter or digit"
         )
     return name

@@ -33,6 +33,7 @@ class ReplyJournal:
         if self._journal is None:
             self._journal = Journal(self._path)
         self._journal.append({"request": request_hash, "reply": reply})
+        self._journal.sync()
         self._replies[request_hash] = reply
 
     def __enter__(self) -> Self:

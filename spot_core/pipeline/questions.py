@@ -77,8 +77,6 @@ def read_usable(
             f"no question of {getattr(source, 'path', source.kind)!r} is left: all {len(questions.rows)} also "
             "stand in evaluation sets or in prompt.examples; use other questions"
         )
-    if rejected:
-        log.warning("%d input rows were set aside; see %s", len(rejected), REJECTED_FILE)
     return kept, rejected
 
 
@@ -88,6 +86,7 @@ def write_rejected(writer: ArtifactWriter, rejected: list[dict[str, Any]]) -> li
         return []
     path = writer.folder / REJECTED_FILE
     write_parquet(path, rejected, schemas.REJECTED, what="rejected rows")
+    log.warning("%d input rows were set aside, with reasons, in %s", len(rejected), path)
     return [path]
 
 

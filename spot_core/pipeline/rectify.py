@@ -107,18 +107,23 @@ def make(
 
 
 def _require_answers(rows: list[dict[str, Any]]) -> None:
-    """Refuses to take an outage of the Oracle for a result; says which rows it has left open."""
+    """Refuses to take an outage of the Oracle for a result."""
     errors = [row for row in rows if row["status"] == "oracle_error"]
     if len(errors) > MOST_ORACLE_ERRORS * len(rows):
         raise EngineError(
             f"the Oracle gave no answer for {len(errors)} of {len(rows)} failures (the first: {errors[0]['reason']}). "
             "What it did answer is kept: run the stage again, and only the rest is asked"
         )
-    if unasked := sum(row["status"] in ASKED_AGAIN for row in rows):
+
+
+def warn_of_unanswered(rectified: Artifact) -> None:
+    """Says, whenever such an artifact is made or reused, that some failures have no answer of the Oracle."""
+    if unasked := sum(rectified.statistics["status"].get(status, 0) for status in ASKED_AGAIN):
         log.warning(
-            "%d failures have no answer of the Oracle (its errors, or the budget); refreshing the stage rectify asks "
-            "for these, and takes what was answered from the log of replies",
+            "%d of %d failures have no answer of the Oracle (its errors, or the budget): refresh=['rectify'] asks for "
+            "these, and takes what was answered from the log of replies",
             unasked,
+            rectified.rows,
         )
 
 

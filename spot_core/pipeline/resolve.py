@@ -173,9 +173,14 @@ class Resolver:
                 f"the model made no mistake that counts: none of {checked.rows} responses has a verdict of "
                 f"{', '.join(self.config.filter.take)} (verdicts: {checked.statistics['verdicts']})"
             )
+        status = pairs.statistics["status"]
+        became = ", ".join(f"{count} {name}" for name, count in status.items())
+        remedy = (
+            " A larger rectify.gamma accepts the too_different ones." if "too_different" in status else ""
+        )
         return (
-            f"no pair was accepted: of {pairs.statistics['failures']} failures the Oracle's edits became "
-            f"{pairs.statistics['status']}; look at the rectify artifact, or raise rectify.gamma"
+            f"no pair was accepted: of {pairs.statistics['failures']} failures the Oracle's edits became {became}. "
+            f"The reasons are in {pairs.folder}.{remedy}"
         )
 
     def stage(self, name: StageName) -> list[Node]:

@@ -32,6 +32,7 @@ def sampling_settings(config: SpotConfig, sampling: Any) -> dict[str, Any]:
         **sampling.model_dump(mode="json", include={"temperature", "top_p", "max_new_tokens", "seed"}),
         "dtype": config.engine.dtype,
         "max_model_len": config.engine.max_model_len,
+        "extra_args": list(config.engine.extra_args),  # such as --quantization
     }
 
 

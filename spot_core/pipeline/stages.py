@@ -130,7 +130,7 @@ def rectify_failures(run: Run, on_progress: Progress = silent) -> Artifact:
     """Stage 3. See `spot_core.pipeline.rectify.make`."""
     resolver = Resolver(run)
     source = resolver.filter().artifact
-    return produce(
+    artifact = produce(
         run,
         resolver.rectify(),
         lambda writer: rectify.make(
@@ -142,11 +142,15 @@ def rectify_failures(run: Run, on_progress: Progress = silent) -> Artifact:
             on_progress=on_progress,
         ),
     )
+    rectify.warn_of_unanswered(artifact)
+    return artifact
 
 
 def compute_reference(run: Run, on_progress: Progress = silent) -> Artifact:
     """First half of stage 4. See `spot_core.pipeline.train.make_reference`."""
     resolver = Resolver(run)
+    if reason := resolver.nothing_to_train_on():
+        raise ConfigError(f"run {run.name!r} has nothing to train on: {reason}")
     pairs = resolver.rectify().artifact
     return produce(
         run,

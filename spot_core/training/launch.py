@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from spot_core import errors
+from spot_core.devices import has_gpu
 from spot_core.errors import EngineError, InputError, SpotError
 from spot_core.processes.supervised import SupervisedProcess
 from spot_core.training.checkpoints import cut_metrics, find_resumable
@@ -81,7 +82,7 @@ def _environment(job: TrainingJob) -> dict[str, str]:
         "HF_HUB_OFFLINE": "1",  # the model is a folder
         "PYTHONWARNINGS": "ignore::FutureWarning",  # DeepSpeed's calls into torch, once per rank
     }
-    if job.backend == "gloo" or (job.backend == "auto" and not Path("/dev/nvidiactl").exists()):
+    if job.backend == "gloo" or (job.backend == "auto" and not has_gpu()):
         environment["DS_ACCELERATOR"] = "cpu"
     return environment
 

@@ -216,8 +216,9 @@ class Trainer:
 
 
 def _fingerprint(job: TrainingJob, pairs: Sequence[Pair], reference: Sequence[Reference]) -> str:
-    """Digest of what decides the weights: state with another one is of another job."""
-    digest = hashlib.sha256(json.dumps([str(job.model_path), result_settings(job.settings)]).encode())
+    """Digest of what decides the weights, beside the model, for which the reference stands: state with another digest
+    is of another job."""
+    digest = hashlib.sha256(json.dumps(result_settings(job.settings)).encode())
     for pair, logprobs in zip(pairs, reference, strict=True):
         digest.update(f"{pair.key} {logprobs}".encode())
         for ids in (pair.prompt, pair.rejected, pair.chosen):
