@@ -123,15 +123,18 @@ def test_a_server_that_never_answers_is_given_up_and_ended(tmp_path, monkeypatch
 
 
 def test_the_server_starts_with_the_first_question_and_ends_with_the_context(tmp_path, vllm):
+    def children() -> set[psutil.Process]:
+        return set(psutil.Process().children(recursive=True))
+
     vllm(1000)
-    others = set(psutil.Process().children())  # worker pools of other tests
+    others = children()  # worker pools of other tests
     with Policy(tmp_path, ENGINE, log_folder=tmp_path) as policy:
-        assert not set(psutil.Process().children()) - others
+        assert not children() - others
         policy.answer(requests(2), SAMPLING, lambda *_: None)
         policy.answer(requests(2), SAMPLING, lambda *_: None)
         assert policy.starts == 1
-        assert psutil.Process().children(recursive=True)
-    assert not psutil.Process().children(recursive=True)
+        assert children() - others
+    assert not children() - others
 
 
 def test_the_real_command_sends_no_defaults_of_the_model_and_listens_on_this_machine_only(tmp_path):
