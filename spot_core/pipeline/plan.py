@@ -16,8 +16,7 @@ from spot_core.pipeline import rollout
 from spot_core.pipeline.resolve import Resolver
 from spot_core.report.markdown import block, table
 from spot_core.runs import Run
-from spot_core.training.plan import RowBudget
-from spot_core.training.preflight import estimate_memory
+from spot_core.training.preflight import estimate_worst_case
 
 _CHARACTERS_PER_TOKEN = (
     4.0  # of English text under a large vocabulary; used only where the tokenizer is not at hand
@@ -173,15 +172,6 @@ def _estimate_memory(plan: Plan, model_path: Path | None) -> None:
         plan.memory = "unknown: the model is not at hand (set model.architecture to estimate it all the same)"
         return
     train = plan.config.train
-    # A recipe in bf16 is meant for GPUs, wherever it is planned; a row holds at least the longest pair.
-    budget = RowBudget.of(train, on_gpu=has_gpu() or train.precision == "bf16")
-    row = max(budget.row_tokens, train.context_length)
-    plan.memory = str(
-        estimate_memory(
-            numbers,
-            train,
-            world_size=train.ranks,
-            row_tokens=row,
-            micro_batch_tokens=max(row, budget.micro_batch_tokens),
-        )
-    )
+    # A recipe in bf16 is meant for GPUs, wherever it is planned.
+    on_gpu = has_gpu() or train.precision == "bf16"
+    plan.memory = str(estimate_worst_case(numbers, train, world_size=train.ranks, on_gpu=on_gpu))
