@@ -56,6 +56,8 @@ class TrainConfig(Section):
     """Keep optimizer state in host memory: slower, for GPUs that are too small."""
     gradient_checkpointing: bool = True
     """Recompute activations in the backward pass: about a third more work for far less memory."""
+    rows: Literal["auto", "merged", "plain"] = "auto"
+    """Merge what pairs share into one row, or give every sequence a row of its own; `auto` merges where it is right."""
     row_tokens: int | None = Field(default=None, ge=16)
     """Tokens that one packed row is filled to. Unset: 256 on CPU (attention is dense there), 8,192 on a GPU."""
     micro_batch_tokens: int | None = Field(default=None, ge=16)
@@ -78,6 +80,7 @@ _SPEED_SETTINGS = frozenset(
         "zero_stage",
         "cpu_offload",
         "gradient_checkpointing",
+        "rows",
         "row_tokens",
         "micro_batch_tokens",
         "checkpoint_every_steps",

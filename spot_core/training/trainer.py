@@ -20,14 +20,14 @@ from spot_core.training.checkpoints import (
     refuse_foreign,
 )
 from spot_core.training.checks import check_first_loss, check_grad_norm, check_loss, check_memory
-from spot_core.training.device import DTYPES, Place, load_policy
+from spot_core.training.device import DTYPES, Place, load_config, load_policy
 from spot_core.training.export import export
 from spot_core.training.job import TrainingJob
+from spot_core.training.layout import choose_layout
 from spot_core.training.logprobs import SequenceLogProbs
 from spot_core.training.metrics import StepSums
 from spot_core.training.pairs import Pair, Reference
-from spot_core.training.plan import MicroBatch, RowBudget, Step, plan_training
-from spot_core.training.prefixes import PrefixIndex
+from spot_core.training.plan import MicroBatch, Step, plan_training
 from spot_core.training.reporting import append_line
 from spot_core.training.rows import collate
 from spot_core.training.schedule import learning_rate
@@ -44,21 +44,20 @@ class Trainer:
     ) -> None:
         self.job, self.settings, self.place = job, job.settings, place
         self.pairs, self.reference = pairs, reference
-        prefixes = PrefixIndex(pairs)
-        budget = RowBudget.of(self.settings, on_gpu=place.on_gpu)
+        layout = self.layout = choose_layout(load_config(job), self.settings, pairs, on_gpu=place.on_gpu)
         self.plan = plan_training(
-            prefixes,
+            layout.index,
             epochs=self.settings.epochs,
             batch_size=self.settings.batch_size,
             seed=self.settings.seed,
             world_size=place.world_size,
-            budget=budget,
+            budget=layout.budget,
         )
         if place.is_first:
-            self._log_plan(prefixes, budget)
+            self._log_plan()
 
-        check_memory(job, place, self.plan, prefixes)
-        model = load_policy(job).train()
+        check_memory(job, place, self.plan, layout.index)
+        model = load_policy(job, layout.kernel).train()
         if self.settings.gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         self.engine = build_engine(SequenceLogProbs(model), self.settings, place)
@@ -119,7 +118,9 @@ class Trainer:
             dtype=torch.float64,
             device=device,
         ).view(-1, 2)
-        logprobs = self.engine(collate(self.pairs, micro_batch).to(device)).view(-1, 2)  # (pairs, [y⁺, y⁻])
+        logprobs = self.engine(collate(self.pairs, micro_batch, self.layout.form).to(device)).view(
+            -1, 2
+        )  # (pairs, [y⁺, y⁻])
         logratios = logprobs - reference
         chosen, rejected = (self.settings.beta * logratios).unbind(-1)  # rewards r⁺, r⁻
         if self.settings.objective == "sft":
@@ -199,19 +200,20 @@ class Trainer:
             export(model, weights, self.job.model_path, self.job.output_dir / "checkpoint")
         dist.barrier()
 
-    def _log_plan(self, prefixes: PrefixIndex, budget: RowBudget) -> None:
+    def _log_plan(self) -> None:
         steps = self.plan[: math.ceil(len(self.pairs) / self.settings.batch_size)]
         rows = [row for step in steps for rank in step.micro_batches for batch in rank for row in batch]
-        merged = sum(prefixes.trie_tokens(row) for row in rows)
+        computed = sum(self.layout.index.trie_tokens(row) for row in rows)
         alone = sum(pair.tokens for pair in self.pairs)
         log.info(
-            "%d pairs, %d steps of %d; %d tokens an epoch in rows of up to %d, %.0f %% saved by shared prefixes",
+            "%d pairs, %d steps of %d; rows %s by %s; %d tokens an epoch, %.0f %% saved by shared prefixes",
             len(self.pairs),
             len(self.plan),
             self.settings.batch_size,
-            merged,
-            budget.row_tokens,
-            100 * (1 - merged / alone),
+            f"merged, up to {self.layout.budget.row_tokens} tokens," if self.layout.form.merged else "plain",
+            self.layout.kernel,
+            computed,
+            100 * max(0.0, 1 - computed / alone),
         )
 
 

@@ -7,8 +7,6 @@ from torch.nn.functional import logsigmoid
 from transformers import PreTrainedModel
 
 from spot_core.config.train import TrainConfig
-from spot_core.errors import ConfigError
-from spot_core.training.attention import model_masks
 from spot_core.training.logprobs import SequenceLogProbs
 from spot_core.training.objectives import loss_denominator, reward_losses, sft_losses
 from spot_core.training.pairs import Pair
@@ -132,10 +130,3 @@ def test_an_empty_micro_batch_gives_a_zero_gradient_to_every_weight() -> None:
     found = gradients(model, SequenceLogProbs(model)(collate([], ())).sum())
     assert set(found) == {name for name, _ in model.named_parameters()}
     assert all(not gradient.any() for gradient in found.values())
-
-
-def test_recurrent_layers_are_refused() -> None:
-    config = tiny_model("llama").config
-    config.layer_types = ["linear_attention", "full_attention"]
-    with pytest.raises(ConfigError, match="linear_attention"):
-        model_masks(config, torch.ones(1, 1), torch.zeros(1, 1))
