@@ -25,7 +25,7 @@ _COMMON = {
     "epochs": 1,
     "precision": "fp32",
     "save_dtype": "fp32",
-    "gradient_checkpointing": False,
+    "gradient_checkpointing": "none",
     "checkpoint_every_steps": 0,
 }
 

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from spot_core.config.base import Section
 
+Checkpointing = Literal["none", "selective", "full"]
 Objective = Literal["spot_bce", "spot_bco", "dpo", "reward_sft", "sft"]
 
 
@@ -50,12 +51,14 @@ class TrainConfig(Section):
 
     ranks: int = Field(default=1, ge=1)
     """Training processes on each node: one per GPU, or shares of the cores without one."""
-    zero_stage: Literal[1, 2, 3] = 2
-    """DeepSpeed ZeRO: 1 shards the optimizer over ranks, 2 gradients too, 3 weights too."""
+    zero_stage: Literal[0, 1, 2, 3] = 2
+    """DeepSpeed ZeRO: 1 shards the optimizer over ranks, 2 gradients too, 3 weights too; 0 shards nothing, which takes
+    least for one rank in fp32."""
     cpu_offload: bool = False
     """Keep optimizer state in host memory: slower, for GPUs that are too small."""
-    gradient_checkpointing: bool = True
-    """Recompute activations in the backward pass: about a third more work for far less memory."""
+    gradient_checkpointing: Checkpointing = "full"
+    """What the backward pass computes again: nothing, all but matrix products and attention (little work, half the
+    memory), or whole layers (a third more work, least memory)."""
     rows: Literal["auto", "merged", "plain"] = "auto"
     """Merge what pairs share into one row, or give every sequence a row of its own; `auto` merges where it is right."""
     row_tokens: int | None = Field(default=None, ge=16)

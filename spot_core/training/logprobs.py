@@ -8,6 +8,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
+from spot_core.training import segments
 from spot_core.training.attention import model_masks
 from spot_core.training.preflight import LOGITS_PER_CHUNK
 from spot_core.training.rows import RowBatch
@@ -49,14 +50,14 @@ class SequenceLogProbs(nn.Module):
         return sums.index_add(0, batch.path_sequence, by_edge[batch.path_edge])
 
     def _inputs(self, batch: RowBatch) -> dict[str, Any]:
-        if batch.form.merged:
-            masks = model_masks(self._text_config, batch.end, batch.position_ids, self.model.dtype)
-            return {
-                "input_ids": batch.input_ids,
-                "position_ids": batch.position_ids,
-                "attention_mask": masks,
-            }
-        return {"input_ids": batch.input_ids, "attention_mask": batch.real_tokens}
+        if not batch.form.merged:
+            return {"input_ids": batch.input_ids, "attention_mask": batch.real_tokens}
+        inputs = {"input_ids": batch.input_ids, "position_ids": batch.position_ids}
+        config, dtype = self._text_config, self.model.dtype
+        if config._attn_implementation == segments.KERNEL:
+            group = config.num_attention_heads // config.num_key_value_heads
+            return inputs | {"trie_rows": [segments.RowSegments.of(end, group, dtype) for end in batch.end]}
+        return inputs | {"attention_mask": model_masks(config, batch.end, batch.position_ids, dtype)}
 
     def _edge_logprobs(self, hidden: Tensor, tokens: Tensor, *, recompute: bool) -> Tensor:
         if recompute and torch.is_grad_enabled():

@@ -12,6 +12,7 @@ import torch.distributed as dist
 
 from spot_core.config.train import result_settings
 from spot_core.training import objectives
+from spot_core.training.activations import set_checkpointing
 from spot_core.training.checkpoints import (
     Checkpoint,
     cut_metrics,
@@ -58,8 +59,7 @@ class Trainer:
 
         check_memory(job, place, self.plan, layout.index)
         model = load_policy(job, layout.kernel).train()
-        if self.settings.gradient_checkpointing:
-            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        set_checkpointing(model, self.settings.gradient_checkpointing)
         self.engine = build_engine(SequenceLogProbs(model), self.settings, place)
         self.delta = objectives.Delta(self.settings)
         self.steps_done = 0

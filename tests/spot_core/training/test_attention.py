@@ -23,6 +23,7 @@ from spot_core.training.attention import (
 from spot_core.training.layout import choose_layout
 from spot_core.training.logprobs import SequenceLogProbs
 from spot_core.training.rows import RowForm, collate
+from spot_core.training.segments import KERNEL, cut
 from spot_core.training.trie import build_trie
 from tests.spot_core.training.models import tiny_model
 from tests.spot_core.training.synthetic import random_pairs
@@ -143,3 +144,36 @@ def test_models_that_merged_rows_would_be_wrong_for_get_plain_ones_or_a_refusal(
     assert not layout.form.merged and reason in caplog.text
     with pytest.raises(ConfigError, match="Set rows to auto or plain"):
         choose_layout(strange, TrainConfig(rows="merged"), random_pairs(3), on_gpu=False)
+
+
+@given(seed=st.integers(0, 10**6), longest=st.sampled_from([1, 3, 16, 128]))
+@settings(max_examples=40, deadline=None)
+def test_segments_tile_a_row_and_see_exactly_what_the_mask_allows(seed: int, longest: int) -> None:
+    end, depth = rows_of_tries(seed, blocks=2, tokens=60)
+    for row in range(2):
+        parts = cut(end[row].numpy(), longest)
+        assert [part.start for part in parts] == [0, *(part.stop for part in parts[:-1])]
+        assert parts[-1].stop == end.shape[1] and all(part.stop - part.start <= longest for part in parts)
+        dense = trie_mask(end[row : row + 1], depth[row : row + 1])[0, 0]
+        for part in parts:
+            queries = dense[part.start : part.stop].clone()
+            for number in part.ancestors:
+                ancestor = parts[number]
+                assert queries[:, ancestor.start : ancestor.stop].all()
+                queries[:, ancestor.start : ancestor.stop] = False
+            queries[:, part.start : part.stop] = False
+            assert not queries.any()
+
+
+@pytest.mark.parametrize("kind", ["qwen3", "llama"])
+def test_segmented_attention_gives_the_logprobs_and_gradients_of_dense_attention(kind: str) -> None:
+    pairs = random_pairs(60, shared_prompt=140)
+    batch = (tuple(range(40)), tuple(range(40, 60)))
+    found = []
+    for kernel in ("sdpa", KERNEL):
+        model = tiny_model(kind)
+        model.set_attn_implementation(kernel)
+        logprobs = SequenceLogProbs(model)(collate(pairs, batch))
+        logprobs.sum().backward()
+        found.append((logprobs.detach(), {name: p.grad for name, p in model.named_parameters()}))
+    torch.testing.assert_close(found[1], found[0], rtol=1e-9, atol=1e-9)
