@@ -12,6 +12,7 @@ import torch.distributed as dist
 
 from spot_core.config.train import result_settings
 from spot_core.training import objectives
+from spot_core.training.adapters import add_adapters, merge, save_adapter
 from spot_core.training.checkpoints import (
     Checkpoint,
     cut_metrics,
@@ -59,6 +60,8 @@ class Trainer:
 
         check_memory(job, place, self.plan, prefixes)
         model = load_policy(job).train()
+        if self.settings.lora is not None:
+            add_adapters(model, self.settings.lora, self.settings.seed)
         if self.settings.gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         self.engine = build_engine(SequenceLogProbs(model), self.settings, place)
@@ -173,7 +176,12 @@ class Trainer:
         if found is None:
             return
         refuse_foreign(found, self.fingerprint, self.job.state_dir)
-        self.engine.load_checkpoint(str(self.job.state_dir), tag=found.tag, load_lr_scheduler_states=False)
+        self.engine.load_checkpoint(
+            str(self.job.state_dir),
+            tag=found.tag,
+            load_module_strict=self.settings.lora is None,  # frozen weights are not in it
+            load_lr_scheduler_states=False,
+        )
         self.delta.load_state_dict(found.delta)
         self.steps_done = found.steps_done
         log.info("going on after step %d of %d", found.steps_done, len(self.plan))
@@ -187,15 +195,22 @@ class Trainer:
             metrics_bytes=metrics_bytes,
             delta=self.delta.state_dict(),
         )
-        self.engine.save_checkpoint(str(self.job.state_dir), tag=checkpoint.tag, save_latest=False)
+        self.engine.save_checkpoint(
+            str(self.job.state_dir), tag=checkpoint.tag, save_latest=False, exclude_frozen_parameters=True
+        )
         dist.barrier()  # every rank's shard is written
         if self.place.is_first:
             mark_complete(self.job.state_dir, checkpoint, self.settings.keep_checkpoints)
 
     def _export(self) -> None:
-        model = self.engine.module.model
-        weights = full_weights(model, DTYPES[self.settings.save_dtype], keep=self.place.is_first)
+        model, lora = self.engine.module.model, self.settings.lora
+        dtype = DTYPES[self.settings.save_dtype]
+        weights = full_weights(model, None if lora else dtype, keep=self.place.is_first)
         if self.place.is_first:
+            if lora is not None:
+                if lora.save_adapter:
+                    save_adapter(weights, lora, self.job.base_model, self.job.output_dir / "adapter")
+                weights = merge(weights, lora, dtype)
             export(model, weights, self.job.model_path, self.job.output_dir / "checkpoint")
         dist.barrier()
 
