@@ -23,6 +23,7 @@ from spot_core.training.checkpoints import (
 from spot_core.training.checks import check_first_loss, check_grad_norm, check_loss, check_memory
 from spot_core.training.device import DTYPES, Place, load_policy
 from spot_core.training.export import export
+from spot_core.training.flops import ModelFlops, measure_peak
 from spot_core.training.job import TrainingJob
 from spot_core.training.logprobs import SequenceLogProbs
 from spot_core.training.metrics import StepSums
@@ -59,11 +60,13 @@ class Trainer:
             self._log_plan(prefixes, budget)
 
         check_memory(job, place, self.plan, prefixes)
+        self.peak = measure_peak(place.device, DTYPES[self.settings.precision]) if place.on_gpu else None
         model = load_policy(job).train()
         if self.settings.lora is not None:
             add_adapters(model, self.settings.lora, self.settings.seed)
         if self.settings.gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        self.flops = ModelFlops.of(model) if place.on_gpu else None
         self.engine = build_engine(SequenceLogProbs(model), self.settings, place)
         self.delta = objectives.Delta(self.settings)
         self.steps_done = 0
@@ -122,7 +125,8 @@ class Trainer:
             dtype=torch.float64,
             device=device,
         ).view(-1, 2)
-        logprobs = self.engine(collate(self.pairs, micro_batch).to(device)).view(-1, 2)  # (pairs, [y⁺, y⁻])
+        batch = collate(self.pairs, micro_batch)
+        logprobs = self.engine(batch.to(device)).view(-1, 2)  # (pairs, [y⁺, y⁻])
         logratios = logprobs - reference
         chosen, rejected = (self.settings.beta * logratios).unbind(-1)  # rewards r⁺, r⁻
         if self.settings.objective == "sft":
@@ -140,6 +144,7 @@ class Trainer:
             rejected_tokens=sum(len(pair.rejected) for pair in members),
             pairs=len(members),
             tokens=sum(pair.tokens for pair in members),
+            flops=self.flops.count(batch) if self.flops else 0,
         )
         return loss_sum
 
@@ -163,10 +168,17 @@ class Trainer:
             "pairs": len(step.pairs),
             "tokens": int(sums.tokens),
             "tokens_per_second": sums.tokens / seconds,
+            "mfu": self._utilisation(sums.flops, seconds),
         }
         size = append_line(self.job.metrics_path, row)
         append_line(self.job.progress_path, {"done": index + 1, "total": len(self.plan)})
         return size
+
+    def _utilisation(self, flops: float, seconds: float) -> float | None:
+        """Share of the GPUs' arithmetic that the step needed; None where it is not known, and on a CPU."""
+        if self.peak is None or self.flops is None:
+            return None
+        return flops / (seconds * self.peak * self.place.world_size)
 
     def _resume(self) -> None:
         # All ranks see the same checkpoint: the next one is written after a step that they make together.
