@@ -217,8 +217,8 @@ def evaluate_models(run: Run, on_progress: Progress = silent) -> dict[str, Artif
             for dataset in run.config.evaluate.datasets:
                 before = sum(sizes[name] for name in made)
 
-                def share(done: int, _: int, *, note: str = "", before: int = before) -> None:
-                    on_progress(before + done, sum(sizes.values()), note=note)
+                def share(done: int, _: int, before: int = before) -> None:
+                    on_progress(before + done, sum(sizes.values()))
 
                 renderer = PromptRenderer(path, run.config.model, dataset.prompt or run.config.prompt)
                 make = partial(
