@@ -13,6 +13,7 @@ import torch.distributed as dist
 from spot_core.config.train import result_settings
 from spot_core.training import objectives
 from spot_core.training.activations import set_checkpointing
+from spot_core.training.adapters import add_adapters, merge, save_adapter
 from spot_core.training.checkpoints import (
     Checkpoint,
     cut_metrics,
@@ -23,6 +24,7 @@ from spot_core.training.checkpoints import (
 from spot_core.training.checks import check_first_loss, check_grad_norm, check_loss, check_memory
 from spot_core.training.device import DTYPES, Place, load_config, load_policy
 from spot_core.training.export import export
+from spot_core.training.flops import ModelFlops, measure_peak
 from spot_core.training.job import TrainingJob
 from spot_core.training.layout import choose_layout
 from spot_core.training.logprobs import SequenceLogProbs
@@ -58,8 +60,12 @@ class Trainer:
             self._log_plan()
 
         check_memory(job, place, self.plan, layout.index)
+        self.peak = measure_peak(place.device, DTYPES[self.settings.precision]) if place.on_gpu else None
         model = load_policy(job, layout.kernel).train()
+        if self.settings.lora is not None:
+            add_adapters(model, self.settings.lora, self.settings.seed)
         set_checkpointing(model, self.settings.gradient_checkpointing)
+        self.flops = ModelFlops.of(model) if place.on_gpu else None
         self.engine = build_engine(SequenceLogProbs(model), self.settings, place)
         self.delta = objectives.Delta(self.settings)
         self.steps_done = 0
@@ -118,9 +124,8 @@ class Trainer:
             dtype=torch.float64,
             device=device,
         ).view(-1, 2)
-        logprobs = self.engine(collate(self.pairs, micro_batch, self.layout.form).to(device)).view(
-            -1, 2
-        )  # (pairs, [y⁺, y⁻])
+        batch = collate(self.pairs, micro_batch, self.layout.form)
+        logprobs = self.engine(batch.to(device)).view(-1, 2)  # (pairs, [y⁺, y⁻])
         logratios = logprobs - reference
         chosen, rejected = (self.settings.beta * logratios).unbind(-1)  # rewards r⁺, r⁻
         if self.settings.objective == "sft":
@@ -138,6 +143,7 @@ class Trainer:
             rejected_tokens=sum(len(pair.rejected) for pair in members),
             pairs=len(members),
             tokens=sum(pair.tokens for pair in members),
+            flops=self.flops.count(batch) if self.flops else 0,
         )
         return loss_sum
 
@@ -161,10 +167,17 @@ class Trainer:
             "pairs": len(step.pairs),
             "tokens": int(sums.tokens),
             "tokens_per_second": sums.tokens / seconds,
+            "mfu": self._utilisation(sums.flops, seconds),
         }
         size = append_line(self.job.metrics_path, row)
         append_line(self.job.progress_path, {"done": index + 1, "total": len(self.plan)})
         return size
+
+    def _utilisation(self, flops: float, seconds: float) -> float | None:
+        """Share of the GPUs' arithmetic that the step needed; None where it is not known, and on a CPU."""
+        if self.peak is None or self.flops is None:
+            return None
+        return flops / (seconds * self.peak * self.place.world_size)
 
     def _resume(self) -> None:
         # All ranks see the same checkpoint: the next one is written after a step that they make together.
@@ -174,7 +187,12 @@ class Trainer:
         if found is None:
             return
         refuse_foreign(found, self.fingerprint, self.job.state_dir)
-        self.engine.load_checkpoint(str(self.job.state_dir), tag=found.tag, load_lr_scheduler_states=False)
+        self.engine.load_checkpoint(
+            str(self.job.state_dir),
+            tag=found.tag,
+            load_module_strict=self.settings.lora is None,  # frozen weights are not in it
+            load_lr_scheduler_states=False,
+        )
         self.delta.load_state_dict(found.delta)
         self.steps_done = found.steps_done
         log.info("going on after step %d of %d", found.steps_done, len(self.plan))
@@ -188,15 +206,22 @@ class Trainer:
             metrics_bytes=metrics_bytes,
             delta=self.delta.state_dict(),
         )
-        self.engine.save_checkpoint(str(self.job.state_dir), tag=checkpoint.tag, save_latest=False)
+        self.engine.save_checkpoint(
+            str(self.job.state_dir), tag=checkpoint.tag, save_latest=False, exclude_frozen_parameters=True
+        )
         dist.barrier()  # every rank's shard is written
         if self.place.is_first:
             mark_complete(self.job.state_dir, checkpoint, self.settings.keep_checkpoints)
 
     def _export(self) -> None:
-        model = self.engine.module.model
-        weights = full_weights(model, DTYPES[self.settings.save_dtype], keep=self.place.is_first)
+        model, lora = self.engine.module.model, self.settings.lora
+        dtype = DTYPES[self.settings.save_dtype]
+        weights = full_weights(model, None if lora else dtype, keep=self.place.is_first)
         if self.place.is_first:
+            if lora is not None:
+                if lora.save_adapter:
+                    save_adapter(weights, lora, self.job.base_model, self.job.output_dir / "adapter")
+                weights = merge(weights, lora, dtype)
             export(model, weights, self.job.model_path, self.job.output_dir / "checkpoint")
         dist.barrier()
 
