@@ -123,6 +123,7 @@ def compare(scenario: Scenario, folder: Path, repeats: int, trl_ranks: int) -> d
 
 def _shown(report: dict[str, Any]) -> str:
     seconds = f"reference {report['reference_seconds']:.1f} s, train {report['train_seconds']:.1f} s"
+    seconds += f" ({report['cpu_seconds']:.1f} s of CPU on rank 0)"
     return f"{seconds}, peak {report['peak_bytes'] / 2**30:.2f} GiB, last loss {report['losses'][-1]:.6f}"
 
 

@@ -24,7 +24,7 @@ def main(job_path: str, report_path: str) -> None:
     pairs = usable_pairs(job, place)
     dist.barrier()
 
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     compute_reference(job.model_copy(update={"mode": "reference", "reference": None}), pairs, place)
     dist.barrier()
     referenced = time.perf_counter()
@@ -41,6 +41,7 @@ def main(job_path: str, report_path: str) -> None:
         report = {
             "reference_seconds": referenced - start,
             "train_seconds": end - referenced,
+            "cpu_seconds": time.process_time() - cpu,
             "losses": [row["loss"] for row in LineTail(job.metrics_path).new_rows()],
             "tokens_saved": 1 - sum(prefixes.trie_tokens(row) for row in rows) / alone,
             "order": [pairs[index].key for step in trainer.plan for index in step.pairs],
