@@ -9,24 +9,37 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask
 from transformers import PretrainedConfig
 
+from spot_core.training import segments
+
 BLOCK = 128
 """Tokens on each side of a block that FlexAttention computes or skips; rows for it are padded to whole blocks."""
+
+LONG_ROW = 384
+"""Tokens of a row from which on a CPU gains more by leaving out forbidden attention than it loses by many calls."""
 
 _FULL, _SLIDING = "full_attention", "sliding_attention"
 _KNOWN_LAYERS = {_FULL, _SLIDING}
 Mask = Tensor | BlockMask
 
 
-def attention_kernel(config: PretrainedConfig, *, on_gpu: bool, merged: bool) -> str:
+def attention_kernel(config: PretrainedConfig, *, on_gpu: bool, merged: bool, row_tokens: int) -> str:
     """Returns the ``attn_implementation`` of transformers that is right, and fastest, for such rows here.
 
     SDPA has no soft-capping of attention scores and no sinks; FlexAttention has no backward pass on a CPU.
+
+    Args:
+        row_tokens: of the longest row.
     """
     text = config.get_text_config()
     scores_are_changed = getattr(text, "attn_logit_softcapping", None) or text.model_type == "gpt_oss"
     if on_gpu and (merged or scores_are_changed):
         return "flex_attention"
-    return "eager" if scores_are_changed else "sdpa"
+    if scores_are_changed:
+        return "eager"
+    has_windows = getattr(text, "sliding_window", None) or _SLIDING in (
+        getattr(text, "layer_types", None) or ()
+    )
+    return segments.KERNEL if merged and row_tokens > LONG_ROW and not has_windows else "sdpa"
 
 
 def why_not_merged(config: PretrainedConfig) -> str | None:

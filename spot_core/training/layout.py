@@ -44,11 +44,14 @@ def choose_layout(
     merged = settings.rows != "plain" and reason is None
     if settings.rows == "auto" and reason is not None:
         log.warning("rows are plain, one sequence each, for this %s: %s", config.model_type, reason)
-    kernel = attention_kernel(config, on_gpu=on_gpu, merged=merged)
+    index = PrefixIndex(pairs) if merged else PlainIndex(pairs)
+    budget = RowBudget.of(settings, on_gpu=on_gpu, merged=merged)
+    row_tokens = max([budget.row_tokens, *(index.trie_tokens([pair]) for pair in range(len(index)))])
+    kernel = attention_kernel(config, on_gpu=on_gpu, merged=merged, row_tokens=row_tokens)
     whole_blocks = merged and kernel == "flex_attention"
     return Layout(
         form=RowForm(merged=merged, multiple_of=BLOCK if whole_blocks else 1),
         kernel=kernel,
-        index=PrefixIndex(pairs) if merged else PlainIndex(pairs),
-        budget=RowBudget.of(settings, on_gpu=on_gpu, merged=merged),
+        index=index,
+        budget=budget,
     )

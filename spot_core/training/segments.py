@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 KERNEL = "trie_segments"
+_flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+_flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 _LONGEST = 128
 """Most tokens of a segment, where the trie allows it: shorter ones waste less work, but each costs a call."""
 
@@ -70,6 +71,8 @@ class RowSegments:
     segments: list[Segment]
     masks: list[Tensor]
     """(1, 1, group × tokens, keys) each, additive; keys are those of the ancestors, then the segment's own."""
+    ranges: list[list[tuple[int, int]]]
+    """Tokens [start, stop) that these keys are, neighbouring ones joined."""
 
     @classmethod
     def of(cls, end: Tensor, group: int, dtype: torch.dtype) -> "RowSegments":
@@ -91,29 +94,75 @@ class RowSegments:
             mask = torch.zeros(len(place), before + len(place), dtype=dtype)
             mask[:, before:].masked_fill_(torch.from_numpy(~allowed), float("-inf"))
             masks.append(mask.repeat(group, 1)[None, None])
-        return cls(segments, masks)
+        return cls(segments, masks, [_ranges(segments, number) for number in range(len(segments))])
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, row: RowSegments, scale: float | None) -> Tensor:
-    """(heads, tokens, width), (key heads, tokens, width) twice → (heads, tokens, width)"""
-    # Parts by `split`, whose backward pass joins their gradients once; slices would each make a whole row of them.
-    sizes = [segment.stop - segment.start for segment in row.segments]
-    queries, keys, values = query.split(sizes, 1), key.split(sizes, 1), value.split(sizes, 1)
-    shared, group = len(key), len(query) // len(key)
-    parts = []
-    for number, (segment, mask) in enumerate(zip(row.segments, row.masks, strict=True)):
-        seen = [*segment.ancestors, number]
-        # Heads that share a key head are queries of it: no key is repeated.
-        folded = queries[number].reshape(1, shared, group * sizes[number], -1)
-        found = scaled_dot_product_attention(
-            folded,
-            torch.cat([keys[at] for at in seen], 1)[None],
-            torch.cat([values[at] for at in seen], 1)[None],
-            attn_mask=mask,
-            scale=scale,
-        )
-        parts.append(found.view(len(query), sizes[number], -1))
-    return torch.cat(parts, 1)
+def _ranges(segments: Sequence[Segment], number: int) -> list[tuple[int, int]]:
+    ranges: list[tuple[int, int]] = []
+    for at in (*segments[number].ancestors, number):
+        start, stop = segments[at].start, segments[at].stop
+        if ranges and ranges[-1][1] == start:
+            start = ranges.pop()[0]
+        ranges.append((start, stop))
+    return ranges
+
+
+class _Attend(torch.autograd.Function):
+    """(heads, tokens, width), (key heads, tokens, width) twice → (heads, tokens, width). What is kept for the
+    backward pass is that of plain attention: keys that several segments see are joined again there."""
+
+    @staticmethod
+    def forward(  # noqa: PLR0917  (autograd calls it by position)
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, row: RowSegments, scale: float | None
+    ) -> Tensor:
+        out, normalisers = torch.empty_like(query), []
+        for number, segment in enumerate(row.segments):
+            found, normaliser = _flash(
+                _folded(query, segment, len(key)),
+                *(_seen(row, number, whole) for whole in (key, value)),
+                attn_mask=row.masks[number],
+                scale=scale,
+            )
+            out[:, segment.start : segment.stop] = found.reshape(len(query), -1, found.shape[-1])
+            normalisers.append(normaliser)
+        ctx.save_for_backward(query, key, value, out, *normalisers)
+        ctx.row, ctx.scale = row, scale
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        query, key, value, out, *normalisers = ctx.saved_tensors
+        by_query, by_key, by_value = torch.empty_like(query), torch.zeros_like(key), torch.zeros_like(value)
+        for number, segment in enumerate(ctx.row.segments):
+            of_query, *of_seen = _flash_backward(
+                *(_folded(whole, segment, len(key)) for whole in (gradients[0], query)),
+                *(_seen(ctx.row, number, whole) for whole in (key, value)),
+                _folded(out, segment, len(key)),
+                normalisers[number],
+                0.0,
+                False,
+                attn_mask=ctx.row.masks[number],
+                scale=ctx.scale,
+            )
+            by_query[:, segment.start : segment.stop] = of_query.reshape(len(query), -1, of_query.shape[-1])
+            for total, parts in zip((by_key, by_value), of_seen, strict=True):
+                place = 0
+                for start, stop in ctx.row.ranges[number]:
+                    total[:, start:stop] += parts[0, :, place : place + stop - start]
+                    place += stop - start
+        return by_query, by_key, by_value, None, None
+
+
+def _folded(whole: Tensor, segment: Segment, key_heads: int) -> Tensor:
+    """A segment's part of (heads, tokens, width) as (1, key heads, group × tokens, width): heads that share a key
+    head become queries of it, so that no key is repeated."""
+    part = whole[:, segment.start : segment.stop]
+    return part.reshape(1, key_heads, -1, whole.shape[-1])
+
+
+def _seen(row: "RowSegments", number: int, whole: Tensor) -> Tensor:
+    """(key heads, tokens, width) → (1, key heads, seen tokens, width)"""
+    return torch.cat([whole[:, start:stop] for start, stop in row.ranges[number]], 1)[None]
 
 
 def segmented_attention(
@@ -130,7 +179,7 @@ def segmented_attention(
     """What transformers calls for ``attn_implementation=KERNEL``. (rows, heads, tokens, width) in, (rows, tokens,
     heads, width) out."""
     found = [
-        _attend(q, k, v, row, scaling)
+        _Attend.apply(q, k, v, row, scaling)
         for q, k, v, row in zip(query.unbind(), key.unbind(), value.unbind(), trie_rows, strict=True)
     ]
     return torch.stack(found).transpose(1, 2).contiguous(), None

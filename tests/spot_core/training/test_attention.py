@@ -101,9 +101,14 @@ def test_plain_rows_give_the_logprobs_of_merged_ones(kind: str) -> None:
 def test_attention_scores_that_are_capped_are_computed_by_the_model_itself() -> None:
     capped = tiny_model("gemma2")
     capped.config.attn_logit_softcapping = 2.0
-    assert attention_kernel(capped.config, on_gpu=False, merged=True) == "eager"
-    assert attention_kernel(capped.config, on_gpu=True, merged=True) == "flex_attention"
-    assert attention_kernel(tiny_model("llama").config, on_gpu=False, merged=True) == "sdpa"
+    assert attention_kernel(capped.config, on_gpu=False, merged=True, row_tokens=256) == "eager"
+    assert attention_kernel(capped.config, on_gpu=True, merged=True, row_tokens=256) == "flex_attention"
+    assert attention_kernel(tiny_model("llama").config, on_gpu=False, merged=True, row_tokens=256) == "sdpa"
+
+
+def test_long_rows_are_cut_into_segments_where_no_layer_has_a_window() -> None:
+    for kind, kernel in (("llama", KERNEL), ("mistral", "sdpa"), ("gemma2", "sdpa")):
+        assert attention_kernel(tiny_model(kind).config, on_gpu=False, merged=True, row_tokens=900) == kernel
 
 
 def test_capped_scores_are_the_same_in_merged_and_plain_rows() -> None:
