@@ -1,5 +1,6 @@
 """``reference`` mode: log π_ref of both responses of every pair, once, with the kernels that train."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,8 +30,8 @@ def compute_reference(job: TrainingJob, pairs: Sequence[Pair], place: Place) -> 
     """Writes ``output_dir/reference.parquet``, sorted by (question_id, sample).
 
     Raises:
-        InputError: the model gives other log-probs in merged rows than alone, so its architecture is not
-            supported.
+        InputError: the model gives log-probs that are not finite, or others in merged rows than alone, so its
+            architecture is not supported.
         EngineError: a log-prob is not finite.
     """
     model = load_policy(job).eval().to(place.device)
@@ -63,6 +64,11 @@ def _check_agreement(logprobs: SequenceLogProbs, pair: Pair, job: TrainingJob, p
     for value, ids in zip(merged, (pair.chosen, pair.rejected), strict=True):
         sequence = torch.tensor([*pair.prompt.tolist(), *ids.tolist()], device=place.device)
         alone = plain_logprob(logprobs.model, sequence, len(pair.prompt))
+        if not math.isfinite(alone):
+            raise InputError(
+                f"model {job.model_path} gives question_id {pair.question_id}, sample {pair.sample} the log-prob "
+                f"{alone}: look for NaN or infinity in its weights, or set precision to fp32"
+            )
         difference = abs(value - alone) / len(ids)
         # `not <=` also refuses NaN
         if not difference <= _AGREEMENT[job.settings.precision]:

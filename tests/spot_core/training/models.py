@@ -40,7 +40,7 @@ GEOMETRIES: dict[str, dict[str, object]] = {
 def tiny_model(kind: str, dtype: torch.dtype = torch.float64, **changes: object) -> PreTrainedModel:
     """A model of ``kind`` whose weights depend on nothing but its configuration."""
     torch.manual_seed(0)
-    config = AutoConfig.for_model(kind, **{**_SMALL, **GEOMETRIES[kind], **changes})
+    config = AutoConfig.for_model(kind, **{**_SMALL, **GEOMETRIES.get(kind, {}), **changes})
     model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").to(dtype)
     disable_dropout(model)
     return model
