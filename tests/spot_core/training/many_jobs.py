@@ -1,34 +1,39 @@
-"""Several training jobs in one start of torchrun: ``python -m tests.spot_core.training.many_jobs JOB.json…``
+"""Many training jobs in one process that forks their ranks: ``python -m tests.spot_core.training.many_jobs JOB.json…``
 
-Starting ranks and importing DeepSpeed takes longer than training a tiny model. Each job is done by the stage's own
-`Trainer`, one after the other, in the process group of the first.
+Importing DeepSpeed in every rank takes longer than training a tiny model. Each job is done by the stage's own
+`Trainer` in a real process group; what `launch` and torchrun add is tested in `test_engine` and `test_kill`.
 """
 
+import importlib
+import json
 import logging
+import multiprocessing
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch.distributed as dist
-
 from spot_core.errors import SpotError
 from spot_core.training.job import TrainingJob
 
 ROOT = Path(__file__).parents[3]
-TIMEOUT_SECONDS = 240
+TIMEOUT_SECONDS = 300
 
 
-def run_together(jobs: Sequence[TrainingJob], ranks: int, log_path: Path) -> None:
-    """Trains every job on ``ranks`` ranks; one that is refused leaves the reason in its ``error_path``."""
+def run_together(jobs: Sequence[TrainingJob], log_path: Path) -> None:
+    """Trains every job on its number of ranks; one that is refused leaves the reason in its ``error_path``."""
     for job in jobs:
-        assert job.settings.ranks == ranks
         for folder in (job.output_dir, job.scratch_dir):
             folder.mkdir(parents=True)
         job.job_path.write_text(job.model_dump_json(), encoding="utf-8")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(ranks)]
-    command = [*torchrun, "-m", "tests.spot_core.training.many_jobs", *(str(job.job_path) for job in jobs)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.spot_core.training.many_jobs",
+        *(str(job.job_path) for job in jobs),
+    ]
     environment = {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu", "PYTHONWARNINGS": "ignore::FutureWarning"}
     with log_path.open("wb") as log:
         status = subprocess.run(
@@ -43,14 +48,18 @@ def run_together(jobs: Sequence[TrainingJob], ranks: int, log_path: Path) -> Non
     assert status == 0, log_path.read_text()[-4000:]
 
 
-def main(paths: list[str]) -> None:
+def _train_all(jobs: Sequence[TrainingJob], rank: int, port: int) -> None:
+    """One rank's part of ``jobs``, which all have the same number of ranks."""
+    import torch.distributed as dist
+
     from spot_core.training.device import join
     from spot_core.training.pairs import read_reference
     from spot_core.training.trainer import Trainer
     from spot_core.training.worker import usable_pairs
 
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
-    jobs = [TrainingJob.model_validate_json(Path(path).read_text(encoding="utf-8")) for path in paths]
+    ranks = jobs[0].settings.ranks
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks)}
     place = join(jobs[0])
     for job in jobs:
         pairs = usable_pairs(job, place)
@@ -58,10 +67,40 @@ def main(paths: list[str]) -> None:
         try:
             trainer.train()
         except SpotError as error:
-            job.error_path.write_text(f"{type(error).__name__}: {error}", encoding="utf-8")
+            said = {"kind": type(error).__name__, "message": str(error)}
+            job.error_path.write_text(json.dumps(said), encoding="utf-8")
         trainer.engine.destroy()  # its hooks and buffers
     dist.destroy_process_group()
 
 
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def main(paths: list[str]) -> int:
+    # Before the fork, once for all ranks; the second is what DeepSpeed imports when first used.
+    for module in (
+        "spot_core.training.trainer",
+        "torch._inductor.compile_fx",
+        "transformers.models.qwen3.modeling_qwen3",
+    ):
+        importlib.import_module(module)
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+    jobs = [TrainingJob.model_validate_json(Path(path).read_text(encoding="utf-8")) for path in paths]
+    for ranks in sorted({job.settings.ranks for job in jobs}):
+        group = [job for job in jobs if job.settings.ranks == ranks]
+        port, fork = _free_port(), multiprocessing.get_context("fork")
+        processes = [fork.Process(target=_train_all, args=(group, rank, port)) for rank in range(ranks)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+        if any(process.exitcode for process in processes):
+            return 1
+    return 0
+
+
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

@@ -1,8 +1,9 @@
 """Every layout of the work trains alike, and as a plain float64 loop over padded sequences does.
 
-Real DeepSpeed on gloo; the jobs of one number of ranks share a start of torchrun.
+Real DeepSpeed in 1, 2 and 4 ranks on gloo.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +41,13 @@ PACKED = {"row_tokens": 256, "micro_batch_tokens": 4096}  # a rank's share in on
 ROWS = {"row_tokens": 64, "micro_batch_tokens": 128}  # a few merged rows in each of a few micro-batches
 UNPACKED = {"row_tokens": 16, "micro_batch_tokens": 16}  # every pair alone, in a micro-batch of its own
 
+# Stages vary at one packing, packings at one stage.
 LAYOUTS: dict[str, dict[str, Any]] = {
     f"{ranks} ranks, ZeRO-{stage}, {name}": {"ranks": ranks, "zero_stage": stage, **packing}
     for ranks in (1, 2, 4)
     for stage in (1, 2, 3)
     for name, packing in (("packed", PACKED), ("rows", ROWS), ("unpacked", UNPACKED))
-    if ranks < 4 or name == "rows"
+    if name == "rows" or (stage == 2 and ranks < 4)
 }
 OBJECTIVES: dict[str, dict[str, Any]] = {
     "spot_bce": {"objective": "spot_bce"},
@@ -79,9 +81,7 @@ class Runs:
         self.jobs[BROKEN] = self.stage.job(BROKEN, ranks=2).model_copy(
             update={"model_path": _broken_model(folder / "broken-model")}
         )
-        for ranks in (1, 2, 4):
-            jobs = [job for job in self.jobs.values() if job.settings.ranks == ranks]
-            run_together(jobs, ranks, folder / f"{ranks}.log")
+        run_together(list(self.jobs.values()), folder / "jobs.log")
 
     def _add(self, variants: dict[str, dict[str, Any]]) -> None:
         self.jobs |= {name: self.stage.job(name, **changes) for name, changes in variants.items()}
@@ -167,7 +167,8 @@ def test_every_objective_trains_as_the_plain_loop(name: str, runs: Runs) -> None
 
 def test_not_a_number_in_the_weights_stops_the_first_step_with_the_cause(runs: Runs) -> None:
     job = runs.jobs[BROKEN]
-    said = job.error_path.read_text()
-    assert said.startswith("EngineError: the loss of step 0 is nan") and "NaN in the model's weights" in said
+    said = json.loads(job.error_path.read_text())
+    assert said["kind"] == "EngineError" and said["message"].startswith("the loss of step 0 is nan")
+    assert "look for NaN in the model's weights" in said["message"]
     assert runs.rows(BROKEN) == []
     assert not (job.output_dir / "checkpoint").exists()

@@ -126,7 +126,7 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> Stage:
     )
     stage = Stage(tmp_path_factory.mktemp("trl"), PAIRS, settings)
     stage.write_reference(PAIRS)
-    run_together([stage.job(name, objective=name) for name in LOSS_TYPES], 2, stage.folder / "ours.log")
+    run_together([stage.job(name, objective=name) for name in LOSS_TYPES], stage.folder / "ours.log")
     return stage
 
 
