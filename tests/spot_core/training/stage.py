@@ -21,9 +21,10 @@ from spot_core.training.pairs import Pair
 from spot_core.training.reporting import LineTail
 from tests.spot_core.training.models import tiny_model
 from tests.spot_core.training.plain import padded_logprobs
+from tests.spot_core.training.synthetic import random_pairs
 from tests.spot_core.training.test_pairs import write_pairs
 
-# 41 pairs are 6 steps an epoch, the last one of a single pair.
+PAIRS = 41  # 6 steps an epoch, the last one of a single pair
 SETTINGS = TrainConfig(
     objective="spot_bco",
     beta=0.5,
@@ -45,7 +46,12 @@ TOO_LONG = Pair("z", 0, np.full(20, 3, np.int32), np.full(11, 4, np.int32), np.f
 class Stage:
     """Model, pairs and reference in one folder; every job has folders of its own beside them."""
 
-    def __init__(self, folder: Path, pairs: Sequence[Pair], settings: TrainConfig) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        pairs: Sequence[Pair] = (*random_pairs(PAIRS), TOO_LONG),
+        settings: TrainConfig = SETTINGS,
+    ) -> None:
         self.folder, self.settings = folder, settings
         folder.mkdir(exist_ok=True)
         self.model = folder / "model"

@@ -102,6 +102,7 @@ def test_a_rank_killed_while_saving_fails_the_stage_and_a_rerun_ends_with_the_sa
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_ten_kills_at_random_steps_leave_no_trace_in_weights_or_metrics(
     stage: Stage, undisturbed: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
