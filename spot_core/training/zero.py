@@ -55,18 +55,30 @@ def build_engine(module: nn.Module, settings: TrainConfig, place: Place) -> deep
     return engine
 
 
-def full_weights(model: nn.Module, dtype: torch.dtype, *, keep: bool) -> dict[str, Tensor]:
-    """Returns the weights in ``dtype`` on the CPU, gathered from the fp32 shards one by one.
+def full_weights(model: nn.Module, dtype: torch.dtype | None, *, keep: bool) -> dict[str, Tensor]:
+    """Returns the weights on the CPU, gathered from the shards one by one; trained ones from their fp32 copies.
 
     Every rank must call it; those that do not ``keep`` the result get an empty dict.
+
+    Args:
+        dtype: number format of the result; None leaves trained weights in fp32, and frozen ones as they are.
     """
     weights: dict[str, Tensor] = {}
     for name, parameter in model.named_parameters():
-        full = safe_get_full_fp32_param(parameter) if parameter.requires_grad else parameter.data
-        assert full is not None, f"DeepSpeed keeps no fp32 weights of {name}"
-        if keep:
-            weights[name] = full.detach().to("cpu", dtype).contiguous().clone()
+        if parameter.requires_grad:
+            full = safe_get_full_fp32_param(parameter)
+            assert full is not None, f"DeepSpeed keeps no fp32 weights of {name}"
+            if keep:
+                weights[name] = _to_host(full, dtype)
+        else:
+            with deepspeed.zero.GatheredParameters([parameter]):  # its shards, at ZeRO stage 3
+                if keep:
+                    weights[name] = _to_host(parameter, dtype)
     return weights
+
+
+def _to_host(weight: Tensor, dtype: torch.dtype | None) -> Tensor:
+    return weight.detach().to("cpu", dtype or weight.dtype).contiguous().clone()
 
 
 def _leave_out_shared_memory_op() -> None:

@@ -33,14 +33,18 @@ GEOMETRIES: dict[str, dict[str, object]] = {
         "query_pre_attn_scalar": 8,
         "layer_types": _SLIDING_THEN_FULL,
     },
-    "gpt2": {},  # learned absolute positions
+}
+UNUSUAL: dict[str, dict[str, object]] = {
+    "gpt2": {},  # learned absolute positions, and its layers are no `nn.Linear`
+    "granite": {"logits_scaling": 8.0},
+    "cohere": {"logit_scale": 0.25},
 }
 
 
 def tiny_model(kind: str, dtype: torch.dtype = torch.float64, **changes: object) -> PreTrainedModel:
     """A model of ``kind`` whose weights depend on nothing but its configuration."""
     torch.manual_seed(0)
-    config = AutoConfig.for_model(kind, **{**_SMALL, **GEOMETRIES.get(kind, {}), **changes})
+    config = AutoConfig.for_model(kind, **{**_SMALL, **(GEOMETRIES | UNUSUAL).get(kind, {}), **changes})
     model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").to(dtype)
     disable_dropout(model)
     return model

@@ -38,16 +38,22 @@ SETTINGS = TrainConfig(
 )
 STEPS = 20
 PACKED = {"row_tokens": 256, "micro_batch_tokens": 4096}  # a rank's share in one row
-ROWS = {"row_tokens": 64, "micro_batch_tokens": 128}  # a few merged rows in each of a few micro-batches
-UNPACKED = {"row_tokens": 16, "micro_batch_tokens": 16}  # every pair alone, in a micro-batch of its own
+MERGED = {"row_tokens": 64, "micro_batch_tokens": 128}  # a few merged rows in each of a few micro-batches
+ALONE = {"row_tokens": 16, "micro_batch_tokens": 16}  # every pair alone, in a micro-batch of its own
+PLAIN = {"rows": "plain", "micro_batch_tokens": 128}  # every sequence alone, padded
+PACKINGS = {"packed": PACKED, "merged": MERGED, "alone": ALONE, "plain": PLAIN}
 
 # Stages vary at one packing, packings at one stage.
 LAYOUTS: dict[str, dict[str, Any]] = {
     f"{ranks} ranks, ZeRO-{stage}, {name}": {"ranks": ranks, "zero_stage": stage, **packing}
     for ranks in (1, 2, 4)
-    for stage in (1, 2, 3)
-    for name, packing in (("packed", PACKED), ("rows", ROWS), ("unpacked", UNPACKED))
-    if name == "rows" or (stage == 2 and ranks < 4)
+    for stage in (0, 1, 2, 3)
+    for name, packing in PACKINGS.items()
+    if name == "merged" or (stage == 2 and ranks < 4)
+}
+LAYOUTS |= {
+    f"1 ranks, checkpointing {kind}": {"ranks": 1, "gradient_checkpointing": kind, **MERGED}
+    for kind in ("none", "selective")
 }
 OBJECTIVES: dict[str, dict[str, Any]] = {
     "spot_bce": {"objective": "spot_bce"},
@@ -77,7 +83,7 @@ class Runs:
         self.stage.write_reference(PAIRS)
         self.jobs: dict[str, TrainingJob] = {}
         self._add(LAYOUTS)
-        self._add({name: {"ranks": 2, **ROWS, **changes} for name, changes in OBJECTIVES.items()})
+        self._add({name: {"ranks": 2, **MERGED, **changes} for name, changes in OBJECTIVES.items()})
         self.jobs[BROKEN] = self.stage.job(BROKEN, ranks=2).model_copy(
             update={"model_path": _broken_model(folder / "broken-model")}
         )
@@ -134,8 +140,8 @@ def test_the_layouts_differ_as_they_should() -> None:
         return len(plan[0].micro_batches[0]), max(len(row) for row in plan[0].micro_batches[0][0])
 
     assert shape(**PACKED) == (1, 8)
-    assert shape(**UNPACKED) == (8, 1)
-    micro_batches, merged = shape(**ROWS)
+    assert shape(**ALONE) == (8, 1)
+    micro_batches, merged = shape(**MERGED)
     assert 1 < micro_batches < 8 and 1 < merged < 8
 
 
