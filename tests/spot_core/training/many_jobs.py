@@ -2,6 +2,7 @@
 
 Importing DeepSpeed in every rank takes longer than training a tiny model. Each job is done by the stage's own
 `Trainer` in a real process group; what `launch` and torchrun add is tested in `test_engine` and `test_kill`.
+A job that makes checkpoints is interrupted once, and taken up by another `Trainer`.
 """
 
 import importlib
@@ -14,12 +15,19 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from spot_core.errors import SpotError
 from spot_core.training.job import TrainingJob
 
 ROOT = Path(__file__).parents[3]
 TIMEOUT_SECONDS = 300
+INTERRUPTED_AFTER = 10
+"""Steps that are done, and reported, when a job is interrupted."""
+
+
+class InterruptedRun(Exception):  # noqa: N818
+    """Ends a first attempt."""
 
 
 def run_together(jobs: Sequence[TrainingJob], log_path: Path) -> None:
@@ -61,15 +69,27 @@ def _train_all(jobs: Sequence[TrainingJob], rank: int, port: int) -> None:
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks)}
     place = join(jobs[0])
+
+    class FirstAttempt(Trainer):
+        def _report(self, index: int, *figures: Any) -> int:
+            size = super()._report(index, *figures)
+            if index + 1 == INTERRUPTED_AFTER:
+                raise InterruptedRun
+            return size
+
     for job in jobs:
         pairs = usable_pairs(job, place)
-        trainer = Trainer(job, pairs, read_reference(job.reference, pairs), place)
-        try:
-            trainer.train()
-        except SpotError as error:
-            said = {"kind": type(error).__name__, "message": str(error)}
-            job.error_path.write_text(json.dumps(said), encoding="utf-8")
-        trainer.engine.destroy()  # its hooks and buffers
+        reference = read_reference(job.reference, pairs)
+        for attempt in (FirstAttempt, Trainer) if job.settings.checkpoint_every_steps else (Trainer,):
+            trainer = attempt(job, pairs, reference, place)
+            try:
+                trainer.train()
+            except InterruptedRun:
+                dist.barrier()  # rank 0 has written what it saw
+            except SpotError as error:
+                said = {"kind": type(error).__name__, "message": str(error)}
+                job.error_path.write_text(json.dumps(said), encoding="utf-8")
+            trainer.engine.destroy()  # its hooks and buffers
     dist.destroy_process_group()
 
 

@@ -18,7 +18,7 @@ from spot_core.training.schedule import learning_rate
 from tests.spot_core.training.many_jobs import run_together
 from tests.spot_core.training.models import tiny_model
 from tests.spot_core.training.plain import Float64, plain_training
-from tests.spot_core.training.stage import Stage
+from tests.spot_core.training.stage import Stage, timeless
 from tests.spot_core.training.synthetic import random_pairs
 
 pytestmark = pytest.mark.engine
@@ -55,6 +55,10 @@ LAYOUTS |= {
     f"1 ranks, checkpointing {kind}": {"ranks": 1, "gradient_checkpointing": kind, **MERGED}
     for kind in ("none", "selective")
 }
+RESUMED: dict[str, dict[str, Any]] = {
+    f"resumed, ZeRO-{stage}": {"ranks": 2, "zero_stage": stage, "checkpoint_every_steps": 4, **MERGED}
+    for stage in (0, 1, 2, 3)
+}
 OBJECTIVES: dict[str, dict[str, Any]] = {
     "spot_bce": {"objective": "spot_bce"},
     "spot_bco, moving average": {"delta": "ema", "ema_decay": 0.8},
@@ -83,11 +87,13 @@ class Runs:
         self.stage.write_reference(PAIRS)
         self.jobs: dict[str, TrainingJob] = {}
         self._add(LAYOUTS)
+        self._add(RESUMED)
         self._add({name: {"ranks": 2, **MERGED, **changes} for name, changes in OBJECTIVES.items()})
         self.jobs[BROKEN] = self.stage.job(BROKEN, ranks=2).model_copy(
             update={"model_path": _broken_model(folder / "broken-model")}
         )
-        run_together(list(self.jobs.values()), folder / "jobs.log")
+        self.log_path = folder / "jobs.log"
+        run_together(list(self.jobs.values()), self.log_path)
 
     def _add(self, variants: dict[str, dict[str, Any]]) -> None:
         self.jobs |= {name: self.stage.job(name, **changes) for name, changes in variants.items()}
@@ -169,6 +175,19 @@ def test_every_objective_trains_as_the_plain_loop(name: str, runs: Runs) -> None
     print(name, {curve: f"{value:.0e}" for curve, value in differences.items()})
     assert max(differences.values()) <= 1e-4, differences
     assert rows[-1]["loss"] < 0.9 * rows[0]["loss"], "nothing was learned, so nothing was compared"
+
+
+@pytest.mark.parametrize("name", RESUMED)
+def test_an_interrupted_run_goes_on_to_the_very_same_weights_and_metrics(name: str, runs: Runs) -> None:
+    whole = f"2 ranks, {name.removeprefix('resumed, ')}, merged"
+    log = runs.log_path.read_text()
+    assert log.count(f"going on after step 8 of {STEPS}") == len(RESUMED) * 2, (
+        "not every rank of every job went on"
+    )
+    assert timeless(runs.rows(name)) == timeless(runs.rows(whole))
+    expected = runs.stage.weights(whole)
+    for weight, value in runs.stage.weights(name).items():
+        assert torch.equal(value, expected[weight]), weight
 
 
 def test_not_a_number_in_the_weights_stops_the_first_step_with_the_cause(runs: Runs) -> None:
