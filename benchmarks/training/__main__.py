@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from datasets import Dataset
 
 from benchmarks.training.measure import run_measured
 from benchmarks.training.scenarios import SCENARIOS, Scenario
 from spot_core.training.job import TrainingJob
+from spot_core.training.pairs import read_pairs
 
 _CORES = len(os.sched_getaffinity(0))
 
@@ -49,11 +51,17 @@ def run_ours(scenario: Scenario, folder: Path) -> dict[str, Any]:
 def run_trl(scenario: Scenario, order: list[Any], folder: Path, *, batch: int, ranks: int) -> dict[str, Any]:
     """One run of TRL; its report, with ``peak_bytes``."""
     folder.mkdir()
+    pairs = {pair.key: pair for pair in read_pairs([scenario.pairs])}
+    rows = [
+        {"prompt_ids": pair.prompt, "chosen_ids": pair.chosen, "rejected_ids": pair.rejected}
+        for pair in (pairs[question_id, sample] for question_id, sample in order)
+    ]
+    # On disk, so that all ranks find the reference log-probs which TRL's first rank caches beside it.
+    Dataset.from_list(rows).save_to_disk(folder / "dataset")
     spec = {
         "model": str(scenario.model),
-        "pairs": str(scenario.pairs),
+        "dataset": str(folder / "dataset"),
         "train": scenario.train.model_dump(),
-        "order": order,
         "batch": batch,
         "ranks": ranks,
         "output": str(folder / "out"),
@@ -74,7 +82,6 @@ def _run(launcher: list[str], module: str, arguments: list[str], ranks: int, fol
         "OMP_NUM_THREADS": str(max(1, _CORES // ranks)),
         "DS_ACCELERATOR": "cpu",
         "HF_HUB_OFFLINE": "1",
-        "HF_DATASETS_CACHE": str(folder / "datasets"),  # where TRL would find reference log-probs of before
     }
     peak = run_measured([*launcher, "-m", module, *arguments], env=env, log_path=folder / "log")
     return {**json.loads((folder / "report.json").read_text()), "peak_bytes": peak}

@@ -1,6 +1,7 @@
 """What is trained on: pairs of token ids, a model, and the settings that both sides share."""
 
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,7 +103,7 @@ def _of_run(
     folder: Path, name: str, config: SpotConfig, *, train: TrainConfig, count: int, trl_batch: int
 ) -> Scenario:
     """The first ``count`` accepted pairs of a run of the pipeline; its stages are reused if they are there."""
-    run = Run.create(config, f"benchmark-{name}")
+    run = Run.create(config, f"benchmark-{name}-{time.time_ns()}")
     stages.prepare(run)
     stages.roll_out(run)
     stages.check_answers(run)

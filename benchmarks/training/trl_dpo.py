@@ -6,13 +6,12 @@ import time
 from pathlib import Path
 
 import torch
-from datasets import Dataset
+from datasets import load_from_disk
 from torch.utils.data import SequentialSampler
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import DPOConfig, DPOTrainer
 
 from spot_core.config.train import TrainConfig
-from spot_core.training.pairs import Pair, read_pairs
 
 
 class SamePairs(DPOTrainer):
@@ -25,19 +24,9 @@ class SamePairs(DPOTrainer):
         return SequentialSampler(self.train_dataset)
 
 
-def _row(pair: Pair) -> dict[str, list[int]]:
-    return {
-        "prompt_ids": pair.prompt.tolist(),
-        "chosen_ids": pair.chosen.tolist(),
-        "rejected_ids": pair.rejected.tolist(),
-    }
-
-
 def main(spec_path: str, report_path: str) -> None:
     spec = json.loads(Path(spec_path).read_text())
     settings = TrainConfig(**spec["train"])
-    pairs = {pair.key: pair for pair in read_pairs([Path(spec["pairs"])])}
-    dataset = Dataset.from_list([_row(pairs[question_id, sample]) for question_id, sample in spec["order"]])
     batch, world_size = spec["batch"], spec["ranks"]
     assert settings.batch_size % (batch * world_size) == 0
 
@@ -48,7 +37,7 @@ def main(spec_path: str, report_path: str) -> None:
     trainer = SamePairs(
         model=model,
         processing_class=AutoTokenizer.from_pretrained(spec["model"]),
-        train_dataset=dataset,
+        train_dataset=load_from_disk(spec["dataset"]),
         args=DPOConfig(
             output_dir=spec["output"],
             loss_type=["bco_pair"],

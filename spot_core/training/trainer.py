@@ -34,7 +34,7 @@ from spot_core.training.plan import MicroBatch, Step, plan_training
 from spot_core.training.reporting import append_line
 from spot_core.training.rows import collate
 from spot_core.training.schedule import learning_rate
-from spot_core.training.zero import build_engine, full_weights
+from spot_core.training.zero import build_engine, full_weights, optimizer_step
 
 log = logging.getLogger(__name__)
 
@@ -89,8 +89,7 @@ class Trainer:
             rate = learning_rate(self.settings, index, len(self.plan))
             for group in self.engine.optimizer.param_groups:
                 group["lr"] = rate
-            self.engine.step()
-            grad_norm = float(self.engine.get_global_grad_norm())
+            grad_norm = optimizer_step(self.engine, self.settings)
             check_grad_norm(index, grad_norm, self.settings)
             self.steps_done = index + 1
             metrics_bytes = self._report(index, sums, rate, grad_norm, time.perf_counter() - started)
@@ -216,7 +215,7 @@ class Trainer:
     def _export(self) -> None:
         model, lora = self.engine.module.model, self.settings.lora
         dtype = DTYPES[self.settings.save_dtype]
-        weights = full_weights(model, None if lora else dtype, keep=self.place.is_first)
+        weights = full_weights(model, self.settings, None if lora else dtype, keep=self.place.is_first)
         if self.place.is_first:
             if lora is not None:
                 if lora.save_adapter:

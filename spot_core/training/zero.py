@@ -26,7 +26,7 @@ def engine_config(settings: TrainConfig, parameters: int) -> dict[str, Any]:
     return {
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
-        "gradient_clipping": settings.max_grad_norm,
+        "gradient_clipping": 0.0 if _plain(settings) else settings.max_grad_norm,
         "bf16": {"enabled": settings.precision == "bf16"},
         "data_types": {"grad_accum_dtype": "fp32"},
         "communication_data_type": "fp32",
@@ -45,7 +45,10 @@ def build_engine(module: nn.Module, settings: TrainConfig, place: Place) -> deep
         {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW(
-        [group for group in groups if group["params"]], lr=settings.learning_rate, betas=settings.betas
+        [group for group in groups if group["params"]],
+        lr=settings.learning_rate,
+        betas=settings.betas,
+        fused=True,
     )
     config = engine_config(settings, sum(parameter.numel() for parameter in trained))
     deepspeed.init_distributed(dist_backend=place.backend, verbose=False)
@@ -55,7 +58,24 @@ def build_engine(module: nn.Module, settings: TrainConfig, place: Place) -> deep
     return engine
 
 
-def full_weights(model: nn.Module, dtype: torch.dtype | None, *, keep: bool) -> dict[str, Tensor]:
+def optimizer_step(engine: deepspeed.DeepSpeedEngine, settings: TrainConfig) -> float:
+    """Clips the gradients and updates the weights; returns the gradients' global norm before clipping."""
+    if _plain(settings):  # DeepSpeed clips, but does not say from what norm
+        norm = torch.nn.utils.clip_grad_norm_(engine.module.parameters(), settings.max_grad_norm)
+        engine.step()
+        return float(norm)
+    engine.step()
+    return float(engine.get_global_grad_norm())
+
+
+def _plain(settings: TrainConfig) -> bool:
+    """True where DeepSpeed leaves weights, gradients and optimizer as PyTorch has them."""
+    return settings.zero_stage == 0 and settings.precision == "fp32"
+
+
+def full_weights(
+    model: nn.Module, settings: TrainConfig, dtype: torch.dtype | None, *, keep: bool
+) -> dict[str, Tensor]:
     """Returns the weights on the CPU, gathered from the shards one by one; trained ones from their fp32 copies.
 
     Every rank must call it; those that do not ``keep`` the result get an empty dict.
@@ -66,7 +86,7 @@ def full_weights(model: nn.Module, dtype: torch.dtype | None, *, keep: bool) -> 
     weights: dict[str, Tensor] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            full = safe_get_full_fp32_param(parameter)
+            full = parameter if _plain(settings) else safe_get_full_fp32_param(parameter)
             assert full is not None, f"DeepSpeed keeps no fp32 weights of {name}"
             if keep:
                 weights[name] = _to_host(full, dtype)
