@@ -14,7 +14,7 @@ import psutil
 import pytest
 import torch
 
-from spot_core.errors import ConfigError, EngineError
+from spot_core.errors import EngineError
 from spot_core.training import launch as launching
 from spot_core.training.checkpoints import latest
 from spot_core.training.job import TrainingJob
@@ -94,8 +94,6 @@ def test_a_rank_killed_while_saving_fails_the_stage_and_a_rerun_ends_with_the_sa
     found = latest(job.state_dir)
     assert found is not None and len(half) == 1 and half[0].name > found.tag, "not killed while saving"
 
-    with pytest.raises(ConfigError, match="written by 2 ranks"):
-        stage.train("killed", ranks=1)
     rows = stage.train("killed")
     assert f"going on after step {found.steps_done} of {STEPS}" in (stage.folder / "killed.log").read_text()
     assert_same_end(stage, "killed", rows, undisturbed)
