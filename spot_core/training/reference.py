@@ -1,5 +1,6 @@
 """``reference`` mode: log π_ref of both responses of every pair, once, with the kernels that train."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def compute_reference(job: TrainingJob, pairs: Sequence[Pair], place: Place) -> 
     """Writes ``output_dir/reference.parquet``, sorted by (question_id, sample).
 
     Raises:
-        InputError: the model gives other log-probs in rows than alone.
+        InputError: the model gives log-probs that are not finite, or others in rows than alone.
         EngineError: a log-prob is not finite.
     """
     layout = choose_layout(load_config(job), job.settings, pairs, on_gpu=place.on_gpu)
@@ -69,6 +70,11 @@ def _check_agreement(
     for value, ids in zip(ours, (pair.chosen, pair.rejected), strict=True):
         sequence = torch.tensor([*pair.prompt.tolist(), *ids.tolist()], device=place.device)
         alone = plain_logprob(logprobs.model, sequence, len(pair.prompt))
+        if not math.isfinite(alone):
+            raise InputError(
+                f"model {job.model_path} gives question_id {pair.question_id}, sample {pair.sample} the log-prob "
+                f"{alone}: look for NaN or infinity in its weights, or set precision to fp32"
+            )
         difference = abs(value - alone) / len(ids)
         # `not <=` also refuses NaN
         if not difference <= _AGREEMENT[job.settings.precision]:
