@@ -12,6 +12,7 @@ from torch import Tensor
 
 from spot_core.artifacts.schemas import REFERENCE
 from spot_core.errors import EngineError, InputError
+from spot_core.training.attention import attention_kernel
 from spot_core.training.device import Place, load_config, load_policy
 from spot_core.training.job import TrainingJob
 from spot_core.training.layout import choose_layout
@@ -66,10 +67,15 @@ def plain_logprob(model: torch.nn.Module, sequence: Tensor, prompt_tokens: int) 
 def _check_agreement(
     logprobs: SequenceLogProbs, pair: Pair, form: RowForm, job: TrainingJob, place: Place
 ) -> None:
+    model = logprobs.model
+    kernel = model.config._attn_implementation
     ours = logprobs(collate([pair], ((0,),), form).to(place.device)).tolist()
+    model.set_attn_implementation(
+        attention_kernel(model.config, on_gpu=place.on_gpu, merged=False, row_tokens=pair.longest)
+    )
     for value, ids in zip(ours, (pair.chosen, pair.rejected), strict=True):
         sequence = torch.tensor([*pair.prompt.tolist(), *ids.tolist()], device=place.device)
-        alone = plain_logprob(logprobs.model, sequence, len(pair.prompt))
+        alone = plain_logprob(model, sequence, len(pair.prompt))
         if not math.isfinite(alone):
             raise InputError(
                 f"model {job.model_path} gives question_id {pair.question_id}, sample {pair.sample} the log-prob "
@@ -79,10 +85,11 @@ def _check_agreement(
         # `not <=` also refuses NaN
         if not difference <= _AGREEMENT[job.settings.precision]:
             raise InputError(
-                f"model {job.model_path} ({logprobs.model.config.model_type}): log-probs from "
+                f"model {job.model_path} ({model.config.model_type}): log-probs from "
                 f"{'merged' if form.merged else 'plain'} rows differ from the model's own by {difference:.2g} nats "
                 f"per token; {_REMEDY[form.merged]}"
             )
+    model.set_attn_implementation(kernel)
 
 
 def _row(pair: Pair, chosen: float, rejected: float) -> dict[str, object]:

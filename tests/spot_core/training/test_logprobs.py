@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from spot_core.config.train import TrainConfig
 from spot_core.demo import STUDENT_PATH
+from spot_core.training.head import LogitBudget
 from spot_core.training.logprobs import SequenceLogProbs
 from spot_core.training.objectives import loss_denominator, reward_losses, sft_losses
 from spot_core.training.pairs import Pair
@@ -31,10 +32,15 @@ OBJECTIVES = ["spot_bce", "spot_bco", "dpo", "reward_sft", "sft"]
 
 
 def merged_logprobs(
-    model: PreTrainedModel, pairs: list[Pair], logits_per_chunk: int = 61 * 10, form: RowForm = MERGED
+    model: PreTrainedModel,
+    pairs: list[Pair],
+    logits_per_chunk: int = 61 * 10,
+    form: RowForm = MERGED,
+    *,
+    logits_kept: int = 0,
 ) -> Tensor:
     """(pairs, [y⁺, y⁻]) from rows of several pairs in several micro-batches, merged unless ``form`` says plain."""
-    module = SequenceLogProbs(model, logits_per_chunk)
+    module = SequenceLogProbs(model, LogitBudget(per_chunk=logits_per_chunk, kept=logits_kept))
     longest = max(pair.longest for pair in pairs)
     plan = plan_reference(PrefixIndex(pairs), world_size=1, budget=RowBudget(2 * longest, 4 * longest))
     assert len(plan.micro_batches[0]) > 1 and all(map(len, plan.micro_batches[0]))
