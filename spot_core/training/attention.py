@@ -10,12 +10,10 @@ from torch.nn.attention.flex_attention import BlockMask
 from transformers import PretrainedConfig
 
 from spot_core.training import segments
+from spot_core.training.preflight import LONG_ROW
 
 BLOCK = 128
 """Tokens on each side of a block that FlexAttention computes or skips; rows for it are padded to whole blocks."""
-
-LONG_ROW = 384
-"""Tokens of a row from which on a CPU gains more by leaving out forbidden attention than it loses by many calls."""
 
 _FULL, _SLIDING = "full_attention", "sliding_attention"
 _KNOWN_LAYERS = {_FULL, _SLIDING}

@@ -12,9 +12,10 @@ from spot_core.errors import EngineError
 from spot_core.training import objectives
 from spot_core.training.device import Place, free_bytes
 from spot_core.training.job import TrainingJob
+from spot_core.training.layout import Layout
 from spot_core.training.pairs import Pair, Reference
-from spot_core.training.plan import PairIndex, Step
-from spot_core.training.preflight import check_fits, estimate_memory
+from spot_core.training.plan import Step
+from spot_core.training.preflight import MemoryEstimate, check_fits, estimate_memory
 
 # How far the first loss may be from its value at r = 0: rounding differs between packings, in bf16 visibly.
 START_TOLERANCE = {"fp32": 1e-3, "bf16": 5e-2}
@@ -22,10 +23,10 @@ START_TOLERANCE = {"fp32": 1e-3, "bf16": 5e-2}
 log = logging.getLogger(__name__)
 
 
-def check_memory(job: TrainingJob, place: Place, plan: Sequence[Step], index: PairIndex) -> None:
-    """Raises ConfigError if this rank's largest micro-batch will not fit into its memory."""
+def check_memory(job: TrainingJob, place: Place, plan: Sequence[Step], layout: Layout) -> MemoryEstimate:
+    """Returns what this rank will need; raises ConfigError if its largest micro-batch will not fit."""
     batches = [batch for step in plan for batch in step.micro_batches[place.rank] if batch]
-    sizes = [[index.trie_tokens(row) for row in batch] for batch in batches] or [[1]]
+    sizes = [[layout.index.trie_tokens(row) for row in batch] for batch in batches] or [[1]]
     config = json.loads((job.model_path / "config.json").read_text(encoding="utf-8"))
     estimate = estimate_memory(
         config,
@@ -33,10 +34,12 @@ def check_memory(job: TrainingJob, place: Place, plan: Sequence[Step], index: Pa
         world_size=place.world_size,
         row_tokens=max(max(rows) for rows in sizes),
         micro_batch_tokens=max(len(rows) * max(rows) for rows in sizes),
+        dense_mask=layout.has_dense_mask,
     )
     if place.is_first:
         log.info("estimated memory: %s", estimate)
     check_fits(estimate, free_bytes(job, place), job.settings, where=str(place.device))
+    return estimate
 
 
 def check_loss(step: int, loss: float, settings: TrainConfig) -> None:

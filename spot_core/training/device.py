@@ -1,6 +1,7 @@
 """Where a rank computes, and the process group it talks through."""
 
 import os
+import resource
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
@@ -84,6 +85,13 @@ def free_bytes(job: TrainingJob, place: Place) -> int:
     if place.on_gpu:
         return torch.cuda.mem_get_info(place.device)[0]
     return psutil.virtual_memory().available // job.settings.ranks
+
+
+def peak_bytes(place: Place) -> int:
+    """The most memory that this rank has had so far: of its GPU, or resident."""
+    if place.on_gpu:
+        return torch.cuda.max_memory_reserved(place.device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def describe(settings: TrainConfig, place: Place) -> str:

@@ -27,6 +27,11 @@ class Layout:
     index: PairIndex
     budget: RowBudget
 
+    @property
+    def has_dense_mask(self) -> bool:
+        """Whether attention takes a mask of (tokens × tokens)."""
+        return self.form.merged and self.kernel in ("sdpa", "eager")
+
 
 def choose_layout(
     config: PretrainedConfig, settings: TrainConfig, pairs: Sequence[Pair], *, on_gpu: bool

@@ -5,17 +5,20 @@ from typing import Any
 
 from spot_core.config.train import TrainConfig
 from spot_core.errors import ConfigError
+from spot_core.training.adapter_size import adapter_parameters
 from spot_core.training.plan import RowBudget
 
 GIB = 2**30
-REDUCE_BUCKET_ELEMENTS = 200_000_000
+REDUCE_BUCKET_ELEMENTS = 50_000_000
 """Most gradient elements that DeepSpeed reduces at once, in a buffer of its own."""
+LONG_ROW = 384
+"""Tokens of a row from which on a CPU gains more by leaving out forbidden attention than it loses by many calls."""
 LOGITS_PER_CHUNK = 2**24
 """Most logits (tokens × vocabulary) computed at once: 64 MiB in fp32, 110 tokens of a 152k vocabulary."""
 LOGITS_KEPT = 2**26
 """Most that are kept from the forward to the backward pass; if there are more, they are computed again."""
 
-_MASTER_AND_MOMENTS = 12  # bytes per parameter: fp32 weight, first and second moment
+_MASTER, _MOMENTS = 4, 8  # bytes per trained parameter: fp32 copy; first and second moment
 _FRAMEWORK_BYTES = int(0.7 * GIB)  # torch, transformers, DeepSpeed; on a GPU the CUDA context
 
 
@@ -105,6 +108,10 @@ class _Geometry:
         embeddings = self.vocabulary * self.hidden * (1 if self.tied else 2)
         return embeddings + self.layers * self.layer_parameters + self.hidden
 
+    def expensive_activation_bytes(self, width: int) -> int:
+        """Bytes per token of a layer's input and of its matrix products and attention."""
+        return width * (3 * self.hidden + 2 * (self.query + self.key_value + self.intermediate))
+
     def layer_activation_bytes(self, width: int) -> int:
         """Bytes per token that one layer keeps for its backward pass; ``width`` bytes an activation.
 
@@ -132,6 +139,7 @@ def estimate_memory(
     world_size: int,
     row_tokens: int,
     micro_batch_tokens: int,
+    dense_mask: bool,
 ) -> MemoryEstimate:
     """Returns what one training rank needs.
 
@@ -140,6 +148,7 @@ def estimate_memory(
         world_size: ranks over all nodes.
         row_tokens: the longest planned row.
         micro_batch_tokens: the largest planned forward pass, padding included.
+        dense_mask: whether attention takes a mask of (tokens × tokens).
 
     Raises:
         ConfigError: the architecture is not known.
@@ -147,30 +156,45 @@ def estimate_memory(
     model = _Geometry.of(model_config)
     width = 2 if settings.precision == "bf16" else 4
     count, stage = model.parameters, settings.zero_stage
-    optimizer = _MASTER_AND_MOMENTS * count // world_size
-    gradient_shard = 4 * (count if stage == 1 else count // world_size)
-    bucket = 4 * min(count, REDUCE_BUCKET_ELEMENTS)
+    adapters = adapter_parameters(model_config, settings.lora) if settings.lora else 0
+    trained = adapters or count
+    shard = trained if stage == 0 else trained // world_size
     live_layer = width * model.layer_parameters if stage == 3 else 0
+    if stage == 0 and settings.precision == "fp32":
+        master, gradients = 0, 4 * trained  # PyTorch's own
+    else:
+        master = _MASTER * shard
+        gradients = 4 * (shard if stage >= 2 else trained) + 4 * min(trained, REDUCE_BUCKET_ELEMENTS)
+    optimizer = master + _MOMENTS * shard
 
     one_layer = model.layer_activation_bytes(width)
-    kept = model.layers * width * model.hidden + one_layer
-    per_token = kept if settings.gradient_checkpointing else model.layers * one_layer
+    kept_by_layer = {
+        "none": one_layer,
+        "selective": model.expensive_activation_bytes(width),
+        "full": width * model.hidden,
+    }[settings.gradient_checkpointing]
     rows = max(1, micro_batch_tokens // row_tokens)
-    mask = rows * row_tokens**2 * (1 + width)  # True/False, and the additive copy that attention makes of it
-
-    tokens_per_chunk = min(micro_batch_tokens, max(1, LOGITS_PER_CHUNK // model.vocabulary))
-    # logits, their fp32 copy, log-softmax and both gradients; and the gradient of the output embedding
-    logits = tokens_per_chunk * model.vocabulary * (2 * width + 12) + width * model.vocabulary * model.hidden
+    mask = rows * row_tokens**2 * (1 + width) if dense_mask else 0  # True/False, and the additive one
     return MemoryEstimate(
         parameters=count,
-        weights=width * count // (world_size if stage == 3 else 1) + live_layer,
-        gradients=gradient_shard + bucket,
+        weights=width * (count + adapters) // (world_size if stage == 3 else 1) + live_layer,
+        gradients=gradients,
         optimizer=0 if settings.cpu_offload else optimizer,
-        activations=micro_batch_tokens * per_token + mask,
-        logits=logits,
+        activations=micro_batch_tokens * (model.layers * kept_by_layer + one_layer) + mask,
+        logits=_logit_bytes(model, micro_batch_tokens, width, frozen=bool(adapters)),
         framework=_FRAMEWORK_BYTES,
         host_optimizer=optimizer if settings.cpu_offload else 0,
     )
+
+
+def _logit_bytes(model: _Geometry, tokens: int, width: int, *, frozen: bool) -> int:
+    """Logits at their peak, which is in the backward pass: what is kept, or a chunk in three forms; and W's gradient
+    in fp32 and as it is passed on."""
+    whole = tokens * model.vocabulary
+    chunk = min(whole, max(LOGITS_PER_CHUNK, model.vocabulary)) * (width + 8)
+    kept = 4 * whole if whole <= LOGITS_KEPT else 0
+    gradient = 0 if frozen else (4 + (width if width < 4 else 0)) * model.vocabulary * model.hidden
+    return chunk + kept + gradient
 
 
 def estimate_worst_case(
@@ -185,6 +209,7 @@ def estimate_worst_case(
         world_size=world_size,
         row_tokens=row_tokens,
         micro_batch_tokens=max(budget.micro_batch_tokens, row_tokens),
+        dense_mask=not on_gpu and row_tokens <= LONG_ROW,
     )
 
 
@@ -195,8 +220,9 @@ def check_fits(estimate: MemoryEstimate, available_bytes: int, settings: TrainCo
     remedies = [
         (settings.zero_stage < 3, "zero_stage: 3"),
         (not settings.cpu_offload, "cpu_offload: true (with a GPU)"),
-        (not settings.gradient_checkpointing, "gradient_checkpointing: true"),
+        (settings.gradient_checkpointing != "full", "gradient_checkpointing: full"),
         (settings.precision == "fp32", "precision: bf16"),
+        (settings.lora is None, "lora: {rank: 16}, which trains adapters alone"),
         (True, "a smaller micro_batch_tokens, or a smaller context_length"),
         (True, "more ranks, each on a device of its own"),
     ]

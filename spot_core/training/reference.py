@@ -24,6 +24,7 @@ from spot_core.training.rows import RowForm, collate
 
 # Largest mean difference per token between merged rows and the model's own logits, in nats.
 _AGREEMENT = {"fp32": 1e-3, "bf16": 5e-2}
+_CHUNK = 256  # tokens whose logits are widened to float64 at once
 _REMEDY = {
     True: "set rows to plain for this architecture",
     False: "this architecture is not supported",
@@ -59,9 +60,14 @@ def compute_reference(job: TrainingJob, pairs: Sequence[Pair], place: Place) -> 
 
 def plain_logprob(model: torch.nn.Module, sequence: Tensor, prompt_tokens: int) -> float:
     """log π(y|x) of one sequence (tokens,) alone, from the model's own logits: the slow, obvious way."""
-    logits = model(input_ids=sequence[None], use_cache=False).logits[0, :-1]  # (tokens - 1, vocabulary)
-    by_token = logits.double().log_softmax(-1).gather(-1, sequence[1:, None])[:, 0]
-    return by_token[prompt_tokens - 1 :].sum().item()
+    response = sequence[prompt_tokens:]
+    # logits that predict the response, and one that predicts what follows it
+    logits = model(input_ids=sequence[None], use_cache=False, logits_to_keep=len(response) + 1).logits[0, :-1]
+    by_token = [
+        some.double().log_softmax(-1).gather(-1, ids[:, None]).sum().item()
+        for some, ids in zip(logits.split(_CHUNK), response.split(_CHUNK), strict=True)
+    ]
+    return sum(by_token)
 
 
 def _check_agreement(

@@ -22,7 +22,7 @@ from spot_core.training.checkpoints import (
     refuse_foreign,
 )
 from spot_core.training.checks import check_first_loss, check_grad_norm, check_loss, check_memory
-from spot_core.training.device import DTYPES, Place, load_config, load_policy
+from spot_core.training.device import DTYPES, Place, load_config, load_policy, peak_bytes
 from spot_core.training.export import export
 from spot_core.training.flops import ModelFlops, measure_peak
 from spot_core.training.job import TrainingJob
@@ -31,6 +31,7 @@ from spot_core.training.logprobs import SequenceLogProbs
 from spot_core.training.metrics import StepSums
 from spot_core.training.pairs import Pair, Reference
 from spot_core.training.plan import MicroBatch, Step, plan_training
+from spot_core.training.preflight import GIB
 from spot_core.training.reporting import append_line
 from spot_core.training.rows import collate
 from spot_core.training.schedule import learning_rate
@@ -59,7 +60,7 @@ class Trainer:
         if place.is_first:
             self._log_plan()
 
-        check_memory(job, place, self.plan, layout.index)
+        self.estimate = check_memory(job, place, self.plan, layout)
         self.peak = measure_peak(place.device, DTYPES[self.settings.precision]) if place.on_gpu else None
         model = load_policy(job, layout.kernel).train()
         if self.settings.lora is not None:
@@ -97,6 +98,8 @@ class Trainer:
             every = self.settings.checkpoint_every_steps
             if every and self.steps_done % every == 0 and self.steps_done < len(self.plan):
                 self._save(metrics_bytes)
+        if self.place.is_first:
+            log.info("peak memory: %.2f GiB; estimated: %s", peak_bytes(self.place) / GIB, self.estimate)
         self._export()
 
     def _accumulate(self, step: Step) -> StepSums:

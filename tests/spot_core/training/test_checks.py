@@ -12,9 +12,9 @@ from spot_core.training import checks
 from spot_core.training.checks import check_first_loss, check_grad_norm, check_loss, check_memory
 from spot_core.training.device import Place
 from spot_core.training.job import TrainingJob
+from spot_core.training.layout import choose_layout
 from spot_core.training.pairs import Reference
-from spot_core.training.plan import RowBudget, plan_training
-from spot_core.training.prefixes import PrefixIndex
+from spot_core.training.plan import plan_training
 from spot_core.training.preflight import GIB
 from tests.spot_core.training.models import tiny_model
 from tests.spot_core.training.synthetic import random_pairs
@@ -97,13 +97,12 @@ def test_a_rank_without_the_memory_is_refused_before_the_model_is_loaded(
         scratch_dir=tmp_path,
     )
     place = Place(rank=0, world_size=1, device=torch.device("cpu"), backend="gloo")
-    prefixes = PrefixIndex(PAIRS)
-    budget = RowBudget.of(settings, on_gpu=False)
-    plan = plan_training(prefixes, epochs=1, batch_size=2, seed=0, world_size=1, budget=budget)
+    layout = choose_layout(tiny_model("qwen3").config, settings, PAIRS, on_gpu=False)
+    plan = plan_training(layout.index, epochs=1, batch_size=2, seed=0, world_size=1, budget=layout.budget)
     monkeypatch.setattr(checks, "free_bytes", lambda job, place: 64 * GIB)
     with caplog.at_level(logging.INFO):
-        check_memory(job, place, plan, prefixes)
+        check_memory(job, place, plan, layout)
     assert "estimated memory:" in caplog.text
     monkeypatch.setattr(checks, "free_bytes", lambda job, place: GIB // 2)
     with pytest.raises(ConfigError, match=r"but cpu has 0\.50 GiB for each\. Remedies: zero_stage: 3"):
-        check_memory(job, place, plan, prefixes)
+        check_memory(job, place, plan, layout)
