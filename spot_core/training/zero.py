@@ -4,6 +4,7 @@ from typing import Any
 
 import deepspeed
 import deepspeed.comm
+import deepspeed.ops
 import torch
 from deepspeed.utils import safe_get_full_fp32_param
 from torch import Tensor, nn
@@ -105,6 +106,4 @@ def _leave_out_shared_memory_op() -> None:
     """Keeps DeepSpeed from compiling its shared-memory collectives on a CPU: 25 s, a compiler and Python's
     headers for reductions that gloo does as well; and a rank killed while it compiles leaves a lock on which
     every later start would wait for ever."""
-    from deepspeed.ops import __compatible_ops__ as compatible  # noqa: PLC0415
-
-    compatible["deepspeed_shm_comm"] = False
+    deepspeed.ops.__compatible_ops__ = {}  # assigned before DeepSpeed asks, so it need not probe all its ops
