@@ -66,8 +66,8 @@ def find_resumable(job: TrainingJob, world_size: int) -> Checkpoint | None:
         if here != (found.world_size, found.zero_stage):
             raise ConfigError(
                 f"{job.state_dir / found.tag} was written by {found.world_size} ranks at ZeRO stage "
-                f"{found.zero_stage}, and cannot go on with {here[0]} at stage {here[1]}: set ranks and zero_stage "
-                f"back, or delete {job.state_dir} to train from the start"
+                f"{found.zero_stage}, and cannot go on with {here[0]} at stage {here[1]}: set zero_stage back, and "
+                f"nodes and ranks so that nodes × ranks = {found.world_size}, or delete {job.state_dir} to train from the start"
             )
     return found
 

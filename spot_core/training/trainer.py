@@ -20,7 +20,7 @@ from spot_core.training.checkpoints import (
     refuse_foreign,
 )
 from spot_core.training.checks import check_first_loss, check_grad_norm, check_loss, check_memory
-from spot_core.training.device import DTYPES, Place, load_policy
+from spot_core.training.device import DTYPES, Place, from_first, load_policy
 from spot_core.training.export import export
 from spot_core.training.job import TrainingJob
 from spot_core.training.logprobs import SequenceLogProbs
@@ -166,8 +166,8 @@ class Trainer:
         return size
 
     def _resume(self) -> None:
-        # All ranks see the same checkpoint: the next one is written after a step that they make together.
-        found = find_resumable(self.job, self.place.world_size)
+        # Rank 0 looks: another node may still see an older state of a folder on shared storage.
+        found = from_first(self.place, lambda: find_resumable(self.job, self.place.world_size))
         if self.place.is_first:
             cut_metrics(self.job, found)
         if found is None:
