@@ -13,6 +13,7 @@ from spot_core.training.job import TrainingJob
 from spot_core.training.line import Diagnosis
 from spot_core.training.meeting import Meeting, NodeFailure, join_command
 from spot_core.training.ranks import ranks_of
+from spot_core.training.relayout import make_universal
 from spot_core.training.reporting import LineTail
 
 POLL_SECONDS = 0.5
@@ -31,8 +32,8 @@ def launch(
 ) -> None:
     """Runs ``job`` under torchrun and returns when its output is complete.
 
-    Training goes on from the last complete checkpoint in the job's scratch folder, if there is one. With several
-    nodes this is node 0: it waits until the others have come (see `spot_core.training.node`).
+    Training goes on from the last complete checkpoint in the job's scratch folder, if there is one, with any number
+    of ranks. With several nodes this is node 0: it waits until the others have come (see `spot_core.training.node`).
 
     Args:
         log_path: what the ranks print, appended; those of other nodes print into files beside it.
@@ -53,7 +54,10 @@ def launch(
     job.error_path.unlink(missing_ok=True)
     job.progress_path.unlink(missing_ok=True)
     if job.mode == "train":
-        cut_metrics(job, find_resumable(job, job.settings.world_size))
+        found = find_resumable(job)
+        if found is not None and not found.fits(job.settings):
+            found = make_universal(job, found, log_path=log_path)
+        cut_metrics(job, found)
     job.job_path.write_text(job.model_dump_json(), encoding="utf-8")
 
     metrics, progress = LineTail(job.metrics_path), LineTail(job.progress_path)

@@ -31,7 +31,7 @@ from spot_core.training.prefixes import PrefixIndex
 from spot_core.training.reporting import append_line
 from spot_core.training.rows import collate
 from spot_core.training.schedule import learning_rate
-from spot_core.training.zero import build_engine, full_weights
+from spot_core.training.zero import build_engine, full_weights, load_state
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,10 @@ class Trainer:
         model = load_policy(job).train()
         if self.settings.gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        self.engine = build_engine(SequenceLogProbs(model), self.settings, place)
+        # Rank 0 looks: another node may still see an older state of a folder on shared storage.
+        self.found = from_first(place, lambda: find_resumable(job))
+        universal = self.found is not None and self.found.universal
+        self.engine = build_engine(SequenceLogProbs(model), self.settings, place, universal=universal)
         self.delta = objectives.Delta(self.settings)
         self.steps_done = 0
         self.fingerprint = _fingerprint(job, pairs, reference)
@@ -166,14 +169,13 @@ class Trainer:
         return size
 
     def _resume(self) -> None:
-        # Rank 0 looks: another node may still see an older state of a folder on shared storage.
-        found = from_first(self.place, lambda: find_resumable(self.job, self.place.world_size))
+        found = self.found
         if self.place.is_first:
             cut_metrics(self.job, found)
         if found is None:
             return
         refuse_foreign(found, self.fingerprint, self.job.state_dir)
-        self.engine.load_checkpoint(str(self.job.state_dir), tag=found.tag, load_lr_scheduler_states=False)
+        load_state(self.engine, self.job.state_dir / found.tag)
         self.delta.load_state_dict(found.delta)
         self.steps_done = found.steps_done
         log.info("going on after step %d of %d", found.steps_done, len(self.plan))

@@ -1,6 +1,7 @@
 """Training over several nodes: how they meet, and two real torchruns of which one is killed in the middle."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -254,6 +255,7 @@ class TwoNodes:
                     wait_seconds=60,
                 )
         self.error = str(error.value)
+        shutil.copytree(self.job.scratch_dir, self.stage.job("fewer").scratch_dir)
         self.left_behind = [
             p for p in psutil.process_iter(["cmdline"]) if str(self.job.job_path) in (p.info["cmdline"] or [])
         ]
@@ -262,6 +264,12 @@ class TwoNodes:
 @pytest.fixture(scope="module")
 def two_nodes(tmp_path_factory: pytest.TempPathFactory) -> TwoNodes:
     return TwoNodes(tmp_path_factory.mktemp("nodes"))
+
+
+@pytest.fixture(scope="module")
+def on_one_node(two_nodes: TwoNodes) -> list[dict[str, Any]]:
+    """The same with two ranks on one node, undisturbed."""
+    return two_nodes.stage.train("one")
 
 
 @pytest.mark.engine
@@ -286,7 +294,9 @@ def test_a_killed_node_ends_the_job_everywhere_and_is_named(two_nodes: TwoNodes)
 
 
 @pytest.mark.engine
-def test_a_rerun_goes_on_and_ends_with_what_one_node_with_as_many_ranks_makes(two_nodes: TwoNodes) -> None:
+def test_a_rerun_goes_on_and_ends_with_what_one_node_with_as_many_ranks_makes(
+    two_nodes: TwoNodes, on_one_node: list[dict[str, Any]]
+) -> None:
     rows: list[dict[str, Any]] = []
     with another_node(two_nodes.settings["rendezvous"], two_nodes.folder / "again") as other:
         with one_core(0):
@@ -294,9 +304,39 @@ def test_a_rerun_goes_on_and_ends_with_what_one_node_with_as_many_ranks_makes(tw
         assert other.wait(timeout=60) == 0
     assert "going on after step" in (two_nodes.folder / "two.log").read_text()
     assert "train: completed" in (two_nodes.folder / "again" / "join.log").read_text()
+    assert len(rows) == STEPS and timeless(rows) == timeless(on_one_node)
+    for name, weight in two_nodes.stage.weights("one").items():
+        assert torch.equal(two_nodes.stage.weights("two")[name], weight), name
 
+
+@pytest.mark.engine
+def test_fewer_ranks_go_on_from_the_checkpoint_of_more(
+    two_nodes: TwoNodes, on_one_node: list[dict[str, Any]]
+) -> None:
+    rows = two_nodes.stage.train("fewer", ranks=1, zero_stage=1)
+    assert "going on after step" in (two_nodes.stage.folder / "fewer.log").read_text()
+    assert_alike(rows, on_one_node)
+    for name, weight in two_nodes.stage.weights("one").items():
+        torch.testing.assert_close(two_nodes.stage.weights("fewer")[name], weight, rtol=0, atol=1e-6)
+
+
+@pytest.mark.engine
+@pytest.mark.slow
+def test_ranks_that_shard_the_weights_may_become_fewer_or_more(two_nodes: TwoNodes) -> None:
     stage = two_nodes.stage
-    expected = stage.train("one", ranks=2)
-    assert len(rows) == STEPS and timeless(rows) == timeless(expected)
-    for name, weight in stage.weights("one").items():
-        assert torch.equal(stage.weights("two")[name], weight), name
+    expected = stage.train("sharded", zero_stage=3, keep_checkpoints=STEPS)
+    written = stage.job("sharded").state_dir / "step-000028"
+    for ranks in (1, 3):
+        job = stage.job(f"sharded-{ranks}")
+        shutil.copytree(written, job.state_dir / written.name)
+        shutil.copy(stage.job("sharded").metrics_path, job.metrics_path)
+        assert_alike(stage.train(f"sharded-{ranks}", zero_stage=3, ranks=ranks), expected)
+        assert "going on after step 28" in (stage.folder / f"sharded-{ranks}.log").read_text()
+        for name, weight in stage.weights("sharded").items():
+            torch.testing.assert_close(stage.weights(f"sharded-{ranks}")[name], weight, rtol=0, atol=1e-6)
+
+
+def assert_alike(rows: list[dict[str, Any]], expected: list[dict[str, Any]]) -> None:
+    """The same but for rounding: sums over ranks in another order."""
+    for name in ("step", "loss", "reward_chosen", "reward_rejected", "delta", "kl", "grad_norm", "lr"):
+        assert [r[name] for r in rows] == pytest.approx([r[name] for r in expected], rel=1e-5, abs=1e-5), name
