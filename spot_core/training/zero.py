@@ -67,9 +67,12 @@ def load_state(engine: deepspeed.DeepSpeedEngine, folder: Path) -> None:
     """Takes up the weights and optimizer state in ``folder``; learning rates are set at every step anyway."""
     decays = [group["weight_decay"] for group in engine.optimizer.param_groups]
     engine.load_checkpoint(str(folder.parent), tag=folder.name, load_lr_scheduler_states=False)
-    # At stage 3 DeepSpeed gives every group the decay of the first one when the checkpoint is universal.
+    # From a universal checkpoint at stage 3, DeepSpeed gives every group the decay of the first one, and all groups
+    # one counter of steps, which then runs as many times too fast.
     for group, decay in zip(engine.optimizer.param_groups, decays, strict=True):
         group["weight_decay"] = decay
+    for state in engine.optimizer.optimizer.state.values():
+        state["step"] = state["step"].clone()
 
 
 def full_weights(model: nn.Module, dtype: torch.dtype, *, keep: bool) -> dict[str, Tensor]:
