@@ -92,9 +92,9 @@ def _failure(job: TrainingJob, status: int | None, log_tail: str, elsewhere: lis
         if not issubclass(kind, EngineError):
             return kind(diagnoses[0].message)
         return EngineError(f"{log_tail}\n{diagnoses[0].message}")
-    what = "training was ended" if status is None else f"training ranks ended with status {status}"
+    what = "another node has failed" if status is None else f"training ranks ended with status {status}"
     remedy = "a rerun goes on from the last checkpoint"
     if job.settings.rendezvous is not None and job.settings.nodes > 1:
         remedy += f", once `{join_command(job.settings.rendezvous)}` is started again on every other node"
     others = "".join(f"{failed.node}: {failed.said}\n" for failed in elsewhere)
-    return EngineError(f"{what}; {remedy}. {others}End of the log:\n{log_tail}")
+    return EngineError(f"{what}; {remedy}.\n{others}End of the log:\n{log_tail}")
