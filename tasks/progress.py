@@ -19,21 +19,21 @@ _LOG_SECONDS = 30.0
 
 @contextmanager
 def progress_artifact(what: str, *, unit: str) -> Iterator[Progress]:
-    """Shows ``done / total`` with an estimate of the time left.
+    """Shows ``done / total`` with an estimate of the time left, and how it goes.
 
     The stage calls back from inside an event loop and from threads, for every row; so the call only leaves its
     figures behind, and a thread of our own talks to Prefect every two seconds.
     """
     log = get_run_logger()
     artifact_id = create_progress_artifact(progress=0.0, key=what, description=f"{what}: starting")
-    latest: list[tuple[int, int]] = []
+    latest: list[tuple[int, int, str]] = []
     first: list[tuple[float, int]] = []
     finished = threading.Event()
 
-    def report(done: int, total: int) -> None:
+    def report(done: int, total: int, *, note: str = "") -> None:
         if not first:
             first.append((time.monotonic(), done))
-        latest[:] = [(done, total)]
+        latest[:] = [(done, total, note)]
 
     def show(percent: float, text: str) -> None:
         try:
@@ -44,8 +44,9 @@ def progress_artifact(what: str, *, unit: str) -> Iterator[Progress]:
     def publish(*, to_log: bool) -> None:
         if not latest:
             return
-        done, total = latest[0]
+        done, total, note = latest[0]
         text = f"{what}: {done:,} of {total:,} {unit}{_time_left(first[0], done, total)}"
+        text += f"; {note}" if note else ""
         show(100.0 * done / max(1, total), text)
         if to_log:
             log.info(text)

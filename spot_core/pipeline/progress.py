@@ -4,10 +4,13 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Called with rows (or steps) done and in all; cheap enough for every row."""
+    """Called with rows (or steps) done and in all; cheap enough for every row.
 
-    def __call__(self, done: int, total: int) -> None: ...
+    ``note`` says how it goes, in a few words.
+    """
+
+    def __call__(self, done: int, total: int, *, note: str = "") -> None: ...
 
 
-def silent(done: int, total: int) -> None:
+def silent(done: int, total: int, *, note: str = "") -> None:
     """For callers that do not watch."""

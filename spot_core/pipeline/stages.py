@@ -20,6 +20,7 @@ from spot_core.pipeline import filter as filtering
 from spot_core.pipeline.progress import Progress, silent
 from spot_core.pipeline.resolve import WHENS, Node, Resolver
 from spot_core.runs import Run
+from spot_core.training.watchers import require_watchers
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,9 @@ def prepare(run: Run) -> list[Artifact]:
 
     Raises:
         InputError: a source or the model is missing or nothing usable is left of it.
+        ConfigError: metrics cannot be shown where the configuration wants them.
     """
+    require_watchers(run.config.train)
     resolver = Resolver(run)
     _require_model(resolver)
     made = []
@@ -174,6 +177,7 @@ def train_policy(run: Run, on_progress: Progress = silent) -> Artifact:
             rectified=pairs,
             reference=reference,
             model_path=_require_model(resolver),
+            run_name=run.name,
             on_progress=on_progress,
         ),
     )

@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -9,17 +10,23 @@ import pyarrow.parquet as pq
 
 from spot_core.artifacts import Artifact, ArtifactWriter, Recipe, schemas
 from spot_core.artifacts.journal import read_plain_lines
+from spot_core.config.model import ModelConfig
 from spot_core.config.spot import SpotConfig
 from spot_core.config.train import TrainConfig, result_settings
+from spot_core.models import is_local
 from spot_core.pipeline.progress import Progress, silent
+from spot_core.report.model_card import model_card
+from spot_core.training import checkpoints
 from spot_core.training.job import TrainingJob
 from spot_core.training.launch import launch
+from spot_core.training.watchers import Show, require_watchers, watching
 
 log = logging.getLogger(__name__)
 
 REFERENCE_VERSION = 1
 TRAIN_VERSION = 1
 CHECKPOINT = "checkpoint"
+ADAPTER = "adapter"
 _PAIR_COLUMNS = ["question_id", "sample", "prompt_token_ids", "response_token_ids", "rectified_token_ids"]
 
 
@@ -65,6 +72,7 @@ def make_reference(
     Raises:
         EngineError: a rank failed; with the end of the log.
     """
+    require_watchers(config.train)  # the training that this is for would be refused
     pairs = write_pairs(rectified, writer.work)
     job = TrainingJob(
         mode="reference",
@@ -96,37 +104,88 @@ def make_train(
     rectified: Artifact,
     reference: Artifact,
     model_path: Path,
+    run_name: str,
     on_progress: Progress = silent,
 ) -> None:
     """Trains the policy on the accepted pairs, going on from the last complete checkpoint if there is one.
 
     Raises:
+        ConfigError: metrics cannot be shown where the configuration wants them.
         EngineError: a rank failed or the loss is not what it must be; with the end of the log. Checkpoints stay.
     """
-    pairs = write_pairs(rectified, writer.work)
+    train = config.train
+    require_watchers(train)
     job = TrainingJob(
         mode="train",
         model_path=model_path,
+        base_model=_name_of(config.model),
         trust_remote_code=config.model.trust_remote_code,
-        pairs=(pairs,),
+        pairs=(write_pairs(rectified, writer.work),),
         reference=tuple(reference.parts),
-        settings=config.train,
+        settings=train,
         output_dir=writer.folder,
         scratch_dir=writer.work / "scratch",
     )
-    launch(job, log_path=writer.folder.parent / "logs" / "train.log", on_progress=on_progress)
+    going_on_from = checkpoints.latest(job.state_dir)
+    watched = watching(
+        train,
+        folder=writer.folder.parent,
+        generation=writer.generation,
+        scratch=job.scratch_dir,
+        name=run_name,
+        facts={"run": run_name, "key": writer.recipe.key, **writer.recipe.inputs, **writer.recipe.settings},
+        going_on_after=going_on_from.steps_done if going_on_from else 0,
+    )
+    with watched as show:
+        follow = _Follower(show, on_progress)
+        launch(
+            job,
+            log_path=writer.folder.parent / "logs" / "train.log",
+            on_metrics=follow.on_metrics,
+            on_progress=follow.on_progress,
+        )
     steps = list(read_plain_lines(job.metrics_path))
+    card = model_card(
+        train,
+        base=_name_of(config.model),
+        base_on_hub=not is_local(config.model.path),
+        trust_remote_code=config.model.trust_remote_code,
+        sources={"train": writer.recipe.key, **writer.recipe.inputs},
+        change_ratio=rectified.statistics["change_ratio"],
+        steps=steps,
+    )
+    (writer.folder / CHECKPOINT / "README.md").write_text(card, encoding="utf-8")
     rows = [{name: step.get(name) for name in schemas.TRAIN.names} for step in steps]
     last = rows[-1]
+    with_adapter = train.lora is not None and train.lora.save_adapter
     writer.complete(
         rows,
         statistics={
-            "objective": config.train.objective,
+            "objective": train.objective,
             "steps": len(rows),
             "final_loss": last["loss"],
             "reward_chosen": last["reward_chosen"],
             "reward_rejected": last["reward_rejected"],
             "tokens": sum(row["tokens"] for row in rows),
         },
-        files=[writer.folder / CHECKPOINT],
+        files=[writer.folder / name for name in (CHECKPOINT, *([ADAPTER] if with_adapter else []))],
     )
+
+
+class _Follower:
+    """What `launch` reports, passed on to those who watch: every row, and a note on the last one with the progress."""
+
+    def __init__(self, show: Show, progress: Progress) -> None:
+        self._show, self._progress, self._note = show, progress, ""
+
+    def on_metrics(self, row: dict[str, Any]) -> None:
+        self._show(row)
+        self._note = f"loss {row['loss']:.4f}, margin {row['margin']:+.3f}"
+
+    def on_progress(self, done: int, total: int) -> None:
+        self._progress(done, total, note=self._note)
+
+
+def _name_of(model: ModelConfig) -> str:
+    """Name of the base model as others know it: where its folder lies on this machine is nobody's business."""
+    return Path(model.path).name if is_local(model.path) else model.path

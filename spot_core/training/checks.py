@@ -13,8 +13,7 @@ from spot_core.training import objectives
 from spot_core.training.device import Place, free_bytes
 from spot_core.training.job import TrainingJob
 from spot_core.training.pairs import Pair, Reference
-from spot_core.training.plan import Step
-from spot_core.training.prefixes import PrefixIndex
+from spot_core.training.plan import PairIndex, Step
 from spot_core.training.preflight import check_fits, estimate_memory
 
 # How far the first loss may be from its value at r = 0: rounding differs between packings, in bf16 visibly.
@@ -23,10 +22,10 @@ START_TOLERANCE = {"fp32": 1e-3, "bf16": 5e-2}
 log = logging.getLogger(__name__)
 
 
-def check_memory(job: TrainingJob, place: Place, plan: Sequence[Step], prefixes: PrefixIndex) -> None:
+def check_memory(job: TrainingJob, place: Place, plan: Sequence[Step], index: PairIndex) -> None:
     """Raises ConfigError if this rank's largest micro-batch will not fit into its memory."""
     batches = [batch for step in plan for batch in step.micro_batches[place.rank] if batch]
-    sizes = [[prefixes.trie_tokens(row) for row in batch] for batch in batches] or [[1]]
+    sizes = [[index.trie_tokens(row) for row in batch] for batch in batches] or [[1]]
     config = json.loads((job.model_path / "config.json").read_text(encoding="utf-8"))
     estimate = estimate_memory(
         config,

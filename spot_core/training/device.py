@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 import psutil
 import torch
 import torch.distributed as dist
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
 from spot_core.config.train import TrainConfig
@@ -71,13 +71,18 @@ def from_first(place: Place, look: Callable[[], T]) -> T:
     return box[0]
 
 
-def load_policy(job: TrainingJob) -> PreTrainedModel:
-    """The model of the job in its training precision, on the CPU, without dropout."""
+def load_config(job: TrainingJob) -> PretrainedConfig:
+    """config.json of the job's model."""
+    return AutoConfig.from_pretrained(job.model_path, trust_remote_code=job.trust_remote_code)
+
+
+def load_policy(job: TrainingJob, kernel: str) -> PreTrainedModel:
+    """The model of the job in its training precision, on the CPU, without dropout; ``kernel`` computes attention."""
     disable_progress_bar()  # the log is a file
     model = AutoModelForCausalLM.from_pretrained(
         job.model_path,
         dtype=DTYPES[job.settings.precision],
-        attn_implementation="sdpa",
+        attn_implementation=kernel,
         trust_remote_code=job.trust_remote_code,
     )
     disable_dropout(model)

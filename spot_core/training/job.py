@@ -23,6 +23,8 @@ class TrainingJob(BaseModel):
     mode: Literal["reference", "train"]
     model_path: AbsolutePath
     """Folder of a Hugging Face checkpoint: π_ref, and π_θ at its start."""
+    base_model: str | None = None
+    """What a saved adapter calls that model; None leaves it nameless."""
     trust_remote_code: bool = False
     pairs: tuple[AbsolutePath, ...]
     """Parquet files: question_id, sample, prompt_token_ids, response_token_ids (y⁻), rectified_token_ids (y⁺)."""

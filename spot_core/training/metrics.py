@@ -19,8 +19,9 @@ class StepSums:
     rejected_tokens: float = 0.0
     pairs: float = 0.0
     tokens: float = 0.0  # of both sequences of every pair, as if each stood alone
+    flops: float = 0.0  # that the model needed for them
 
-    def add(self, values: Tensor, rejected_tokens: int, pairs: int, tokens: int) -> None:
+    def add(self, values: Tensor, rejected_tokens: int, pairs: int, tokens: int, flops: int) -> None:
         """Takes in a micro-batch; ``values`` is (5,): the first five fields, in their order."""
         loss, chosen, rejected, right, logratio = values.tolist()
         self.loss += loss
@@ -31,6 +32,7 @@ class StepSums:
         self.rejected_tokens += rejected_tokens
         self.pairs += pairs
         self.tokens += tokens
+        self.flops += flops
 
     def over_ranks(self, device: torch.device) -> "StepSums":
         """Returns the sums over all ranks; every rank must call it."""

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from spot_core.config.train import TrainConfig
-from spot_core.training.prefixes import PrefixIndex
+from spot_core.training.prefixes import PlainIndex, PrefixIndex
 
 _OPEN_ROWS = 16  # rows that a pair may still join: bounds the search for the best one
 
 Row = tuple[int, ...]  # pairs merged into one trie
+PairIndex = PrefixIndex | PlainIndex
 MicroBatch = tuple[Row, ...]  # rows of one forward pass, padded to the longest; may be empty
 
 
@@ -26,13 +27,16 @@ class RowBudget:
     micro_batch_tokens: int
 
     @classmethod
-    def of(cls, settings: TrainConfig, *, on_gpu: bool) -> "RowBudget":
+    def of(cls, settings: TrainConfig, *, on_gpu: bool, merged: bool = True) -> "RowBudget":
         """The budgets of ``settings``, or those that suit the device.
 
-        On CPU attention is dense, so rows are short and many; a GPU prefers few long ones.
+        On CPU attention is dense, so rows are short and many; a GPU prefers few long ones. No pair joins a plain row.
         """
         row_tokens, micro_batch_tokens = (8192, 8192) if on_gpu else (256, 4096)
-        return cls(settings.row_tokens or row_tokens, settings.micro_batch_tokens or micro_batch_tokens)
+        return cls(
+            (settings.row_tokens or row_tokens) if merged else 1,
+            settings.micro_batch_tokens or micro_batch_tokens,
+        )
 
 
 @dataclass(frozen=True)
@@ -45,33 +49,31 @@ class Step:
 
 
 def plan_training(
-    prefixes: PrefixIndex, *, epochs: int, batch_size: int, seed: int, world_size: int, budget: RowBudget
+    index: PairIndex, *, epochs: int, batch_size: int, seed: int, world_size: int, budget: RowBudget
 ) -> list[Step]:
     """Returns the steps of all epochs: ``batch_size`` pairs each, an epoch's last takes the rest."""
     steps = []
     for epoch in range(epochs):
-        shuffled = np.random.default_rng([seed, epoch]).permutation(len(prefixes)).tolist()
+        shuffled = np.random.default_rng([seed, epoch]).permutation(len(index)).tolist()
         for start in range(0, len(shuffled), batch_size):
-            steps.append(plan_step(prefixes, epoch, shuffled[start : start + batch_size], world_size, budget))
+            steps.append(plan_step(index, epoch, shuffled[start : start + batch_size], world_size, budget))
     return steps
 
 
-def plan_reference(prefixes: PrefixIndex, *, world_size: int, budget: RowBudget) -> Step:
+def plan_reference(index: PairIndex, *, world_size: int, budget: RowBudget) -> Step:
     """Returns one pass over all pairs, each once."""
-    return plan_step(prefixes, 0, list(range(len(prefixes))), world_size, budget)
+    return plan_step(index, 0, list(range(len(index))), world_size, budget)
 
 
-def plan_step(
-    prefixes: PrefixIndex, epoch: int, pairs: Sequence[int], world_size: int, budget: RowBudget
-) -> Step:
+def plan_step(index: PairIndex, epoch: int, pairs: Sequence[int], world_size: int, budget: RowBudget) -> Step:
     """Lays ``pairs`` out over ranks, rows and micro-batches."""
-    shares = balance(prefixes, pairs, world_size)
-    packed = [_group(prefixes, pack(prefixes, share, budget.row_tokens), budget) for share in shares]
+    shares = balance(index, pairs, world_size)
+    packed = [_group(index, pack(index, share, budget.row_tokens), budget) for share in shares]
     most = max(len(micro_batches) for micro_batches in packed)
     return Step(epoch, tuple(pairs), tuple(tuple(_stretch(batches, most)) for batches in packed))
 
 
-def balance(prefixes: PrefixIndex, pairs: Sequence[int], world_size: int) -> list[list[int]]:
+def balance(index: PairIndex, pairs: Sequence[int], world_size: int) -> list[list[int]]:
     """Returns each rank's share of ``pairs``, with about equal tokens: the longest first, to the least loaded.
 
     A pair weighs what it does not share with the pairs that it will most likely be merged with: those
@@ -79,10 +81,10 @@ def balance(prefixes: PrefixIndex, pairs: Sequence[int], world_size: int) -> lis
     """
     if world_size == 1:
         return [list(pairs)]
-    similar = prefixes.order(pairs)
-    alone = [prefixes.trie_tokens([pair]) for pair in similar]
+    similar = index.order(pairs)
+    alone = [index.trie_tokens([pair]) for pair in similar]
     shared = [
-        alone[i] + alone[i + world_size] - prefixes.trie_tokens([similar[i], similar[i + world_size]])
+        alone[i] + alone[i + world_size] - index.trie_tokens([similar[i], similar[i + world_size]])
         for i in range(len(similar) - world_size)
     ]
     before, after = [0] * world_size + shared, shared + [0] * world_size
@@ -99,8 +101,8 @@ def balance(prefixes: PrefixIndex, pairs: Sequence[int], world_size: int) -> lis
     return shares
 
 
-def pack(prefixes: PrefixIndex, pairs: Sequence[int], row_tokens: int) -> list[Row]:
-    """Merges ``pairs`` into rows of at most ``row_tokens`` tokens; a pair that is longer has a row of its own.
+def pack(index: PairIndex, pairs: Sequence[int], row_tokens: int) -> list[Row]:
+    """Puts ``pairs`` into rows of at most ``row_tokens`` tokens; a pair that is longer has a row of its own.
 
     Each pair joins the open row that grows least by it, which is the row it shares most with; among equals
     the fullest.
@@ -108,8 +110,8 @@ def pack(prefixes: PrefixIndex, pairs: Sequence[int], row_tokens: int) -> list[R
     done: list[list[int]] = []
     rows: list[list[int]] = []
     sizes: list[int] = []
-    for pair in prefixes.order(pairs):
-        grown = [prefixes.trie_tokens([*row, pair]) for row in rows]
+    for pair in index.order(pairs):
+        grown = [index.trie_tokens([*row, pair]) for row in rows]
         fitting = [row for row in range(len(rows)) if grown[row] <= row_tokens]
         if fitting:
             best = min(fitting, key=lambda row: (grown[row] - sizes[row], -sizes[row]))
@@ -121,15 +123,15 @@ def pack(prefixes: PrefixIndex, pairs: Sequence[int], row_tokens: int) -> list[R
             done.append(rows.pop(fullest))
             sizes.pop(fullest)
         rows.append([pair])
-        sizes.append(prefixes.trie_tokens([pair]))
+        sizes.append(index.trie_tokens([pair]))
     return [tuple(row) for row in done + rows]
 
 
-def _group(prefixes: PrefixIndex, rows: list[Row], budget: RowBudget) -> list[list[Row]]:
+def _group(index: PairIndex, rows: list[Row], budget: RowBudget) -> list[list[Row]]:
     """Micro-batches of rows of similar length, at most ``micro_batch_tokens`` with padding, or one row."""
     groups: list[list[Row]] = []
     longest = 0
-    for size, row in sorted(((prefixes.trie_tokens(row), row) for row in rows), reverse=True):
+    for size, row in sorted(((index.trie_tokens(row), row) for row in rows), reverse=True):
         if groups and (len(groups[-1]) + 1) * longest <= budget.micro_batch_tokens:
             groups[-1].append(row)
         else:

@@ -1,4 +1,4 @@
-"""How many tokens any set of pairs takes in one trie, without building it."""
+"""How many tokens any set of pairs takes in one row, without building it."""
 
 from collections.abc import Sequence
 
@@ -43,3 +43,22 @@ class PrefixIndex:
     def order(self, pairs: Sequence[int]) -> list[int]:
         """``pairs`` with those that share most next to each other."""
         return sorted(pairs, key=lambda pair: int(self._place[2 * pair]))
+
+
+class PlainIndex:
+    """The same for plain rows: each sequence stands alone, those of a pair padded to the longer one."""
+
+    def __init__(self, pairs: Sequence[Pair]) -> None:
+        self._longest = [pair.longest for pair in pairs]
+
+    def __len__(self) -> int:
+        """Number of pairs."""
+        return len(self._longest)
+
+    def trie_tokens(self, pairs: Sequence[int]) -> int:
+        """Tokens of both rows of each of ``pairs`` (indexes)."""
+        return sum(2 * self._longest[pair] for pair in pairs)
+
+    def order(self, pairs: Sequence[int]) -> list[int]:
+        """``pairs`` with those of like length next to each other."""
+        return sorted(pairs, key=lambda pair: (self._longest[pair], pair))

@@ -10,8 +10,10 @@ from spot_core.training.plan import RowBudget
 GIB = 2**30
 REDUCE_BUCKET_ELEMENTS = 200_000_000
 """Most gradient elements that DeepSpeed reduces at once, in a buffer of its own."""
-LOGITS_PER_CHUNK = 2**26
-"""Most logits (tokens × vocabulary) computed at once: 256 MiB in fp32, 441 tokens of a 152k vocabulary."""
+LOGITS_PER_CHUNK = 2**24
+"""Most logits (tokens × vocabulary) computed at once: 64 MiB in fp32, 110 tokens of a 152k vocabulary."""
+LOGITS_KEPT = 2**26
+"""Most that are kept from the forward to the backward pass; if there are more, they are computed again."""
 
 _MASTER_AND_MOMENTS = 12  # bytes per parameter: fp32 weight, first and second moment
 _FRAMEWORK_BYTES = int(0.7 * GIB)  # torch, transformers, DeepSpeed; on a GPU the CUDA context

@@ -1,5 +1,6 @@
 """``reference`` mode: log π_ref of both responses of every pair, once, with the kernels that train."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,17 +12,22 @@ from torch import Tensor
 
 from spot_core.artifacts.schemas import REFERENCE
 from spot_core.errors import EngineError, InputError
-from spot_core.training.device import Place, load_policy
+from spot_core.training.attention import attention_kernel
+from spot_core.training.device import Place, load_config, load_policy
 from spot_core.training.job import TrainingJob
+from spot_core.training.layout import choose_layout
 from spot_core.training.logprobs import SequenceLogProbs
 from spot_core.training.pairs import Pair
-from spot_core.training.plan import RowBudget, plan_reference
-from spot_core.training.prefixes import PrefixIndex
+from spot_core.training.plan import plan_reference
 from spot_core.training.reporting import append_line
-from spot_core.training.rows import collate
+from spot_core.training.rows import RowForm, collate
 
 # Largest mean difference per token between merged rows and the model's own logits, in nats.
 _AGREEMENT = {"fp32": 1e-3, "bf16": 5e-2}
+_REMEDY = {
+    True: "set rows to plain for this architecture",
+    False: "this architecture is not supported",
+}
 
 
 @torch.no_grad()
@@ -29,21 +35,21 @@ def compute_reference(job: TrainingJob, pairs: Sequence[Pair], place: Place) -> 
     """Writes ``output_dir/reference.parquet``, sorted by (question_id, sample).
 
     Raises:
-        InputError: the model gives other log-probs in merged rows than alone, so its architecture is not
-            supported.
+        InputError: the model gives log-probs that are not finite, or others in rows than alone.
         EngineError: a log-prob is not finite.
     """
-    model = load_policy(job).eval().to(place.device)
-    logprobs = SequenceLogProbs(model)
-    _check_agreement(logprobs, min(pairs, key=lambda pair: pair.longest), job, place)
+    layout = choose_layout(load_config(job), job.settings, pairs, on_gpu=place.on_gpu)
+    logprobs = SequenceLogProbs(load_policy(job, layout.kernel).eval().to(place.device))
+    _check_agreement(logprobs, min(pairs, key=lambda pair: pair.longest), layout.form, job, place)
 
-    budget = RowBudget.of(job.settings, on_gpu=place.on_gpu)
-    plan = plan_reference(PrefixIndex(pairs), world_size=place.world_size, budget=budget)
+    plan = plan_reference(layout.index, world_size=place.world_size, budget=layout.budget)
     micro_batches = plan.micro_batches[place.rank]
     rows: list[dict[str, object]] = []
     for done, micro_batch in enumerate(micro_batches, start=1):
         members = [pairs[index] for row in micro_batch for index in row]
-        sums = logprobs(collate(pairs, micro_batch).to(place.device)).view(-1, 2)  # (pairs, [y⁺, y⁻])
+        sums = logprobs(collate(pairs, micro_batch, layout.form).to(place.device)).view(
+            -1, 2
+        )  # (pairs, [y⁺, y⁻])
         rows += [_row(pair, *values) for pair, values in zip(members, sums.tolist(), strict=True)]
         if place.is_first:
             progress = round(len(pairs) * done / len(micro_batches))
@@ -58,19 +64,32 @@ def plain_logprob(model: torch.nn.Module, sequence: Tensor, prompt_tokens: int) 
     return by_token[prompt_tokens - 1 :].sum().item()
 
 
-def _check_agreement(logprobs: SequenceLogProbs, pair: Pair, job: TrainingJob, place: Place) -> None:
-    merged = logprobs(collate([pair], ((0,),)).to(place.device)).tolist()
-    for value, ids in zip(merged, (pair.chosen, pair.rejected), strict=True):
+def _check_agreement(
+    logprobs: SequenceLogProbs, pair: Pair, form: RowForm, job: TrainingJob, place: Place
+) -> None:
+    model = logprobs.model
+    kernel = model.config._attn_implementation
+    ours = logprobs(collate([pair], ((0,),), form).to(place.device)).tolist()
+    model.set_attn_implementation(
+        attention_kernel(model.config, on_gpu=place.on_gpu, merged=False, row_tokens=pair.longest)
+    )
+    for value, ids in zip(ours, (pair.chosen, pair.rejected), strict=True):
         sequence = torch.tensor([*pair.prompt.tolist(), *ids.tolist()], device=place.device)
-        alone = plain_logprob(logprobs.model, sequence, len(pair.prompt))
+        alone = plain_logprob(model, sequence, len(pair.prompt))
+        if not math.isfinite(alone):
+            raise InputError(
+                f"model {job.model_path} gives question_id {pair.question_id}, sample {pair.sample} the log-prob "
+                f"{alone}: look for NaN or infinity in its weights, or set precision to fp32"
+            )
         difference = abs(value - alone) / len(ids)
         # `not <=` also refuses NaN
         if not difference <= _AGREEMENT[job.settings.precision]:
             raise InputError(
-                f"model {job.model_path} ({logprobs.model.config.model_type}): log-probs from rows merged by "
-                f"prefix differ from the model's own by {difference:.2g} nats per token; this architecture is "
-                "not supported. Use a decoder with rotary or absolute positions and plain attention"
+                f"model {job.model_path} ({model.config.model_type}): log-probs from "
+                f"{'merged' if form.merged else 'plain'} rows differ from the model's own by {difference:.2g} nats "
+                f"per token; {_REMEDY[form.merged]}"
             )
+    model.set_attn_implementation(kernel)
 
 
 def _row(pair: Pair, chosen: float, rejected: float) -> dict[str, object]:

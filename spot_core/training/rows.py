@@ -1,4 +1,8 @@
-"""The tensors of one forward pass: rows of tries, padded, and where their response tokens are."""
+"""The tensors of one forward pass: rows of tokens, padded, and where their response tokens are.
+
+A *merged* row is a token trie over all sequences of several pairs. A *plain* row is one sequence: the trie of
+that sequence alone, so both kinds have the same form.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -9,13 +13,24 @@ from torch import Tensor
 
 from spot_core.training.pairs import Pair
 from spot_core.training.plan import MicroBatch
-from spot_core.training.trie import build_trie
+from spot_core.training.trie import TokenTrie, build_trie
+
+
+@dataclass(frozen=True)
+class RowForm:
+    """How rows are laid out."""
+
+    merged: bool = True
+    """Pairs of a row share their common prefixes; else every sequence has a row of its own."""
+    multiple_of: int = 1
+    """Rows are padded to a multiple of this many tokens."""
 
 
 @dataclass(frozen=True, eq=False)
 class RowBatch:
     """A micro-batch. Sequence 2i is y⁺ and 2i + 1 is y⁻ of the i-th pair, counted row by row."""
 
+    form: RowForm
     input_ids: Tensor  # (rows, tokens) int64
     position_ids: Tensor  # (rows, tokens) int64: depth in the trie
     end: Tensor  # (rows, tokens) int64: index just past each token's subtree
@@ -26,24 +41,26 @@ class RowBatch:
     sequences: int
     tokens: int  # without padding
 
+    @property
+    def real_tokens(self) -> Tensor:
+        """(rows, tokens) int64: 1 where a plain row has its sequence, 0 where padding."""
+        index = torch.arange(self.end.shape[1], device=self.end.device)
+        return (index < self.end[:, :1]).long()
+
     def to(self, device: torch.device) -> "RowBatch":
         """The same batch with its tensors on ``device``."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return RowBatch(**{k: v.to(device) if isinstance(v, Tensor) else v for k, v in values.items()})
 
 
-def collate(pairs: Sequence[Pair], micro_batch: MicroBatch) -> RowBatch:
+def collate(pairs: Sequence[Pair], micro_batch: MicroBatch, form: RowForm = RowForm()) -> RowBatch:
     """Returns the tensors of ``micro_batch`` (indexes into ``pairs``).
 
     An empty micro-batch is one row of one padding token that nothing is predicted from.
     """
-    tries = []
-    for row in micro_batch:
-        members = [pairs[index] for index in row]
-        sequences = [ids for pair in members for ids in (pair.chosen_sequence, pair.rejected_sequence)]
-        tries.append(build_trie(sequences, [len(pair.prompt) for pair in members for _ in range(2)]))
-
+    tries = [trie for row in micro_batch for trie in _tries([pairs[index] for index in row], form)]
     length = max((len(trie.tokens) for trie in tries), default=1)
+    length += -length % form.multiple_of
     shape = (max(1, len(tries)), length)
     input_ids, position_ids = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
     end = np.broadcast_to(np.arange(1, length + 1), shape).copy()  # padding attends to itself
@@ -58,8 +75,9 @@ def collate(pairs: Sequence[Pair], micro_batch: MicroBatch) -> RowBatch:
         path_edges.append(trie.path_edge + edges)
         path_sequences.append(trie.path_sequence + sequences)
         edges += len(trie.edge_node)
-        sequences += 2 * len(micro_batch[row])
+        sequences += trie.sequences
     return RowBatch(
+        form=form,
         input_ids=torch.from_numpy(input_ids),
         position_ids=torch.from_numpy(position_ids),
         end=torch.from_numpy(end),
@@ -70,3 +88,12 @@ def collate(pairs: Sequence[Pair], micro_batch: MicroBatch) -> RowBatch:
         sequences=sequences,
         tokens=sum(len(trie.tokens) for trie in tries),
     )
+
+
+def _tries(members: Sequence[Pair], form: RowForm) -> list[TokenTrie]:
+    """The rows of a row of the plan: one of all its sequences, or one for each."""
+    sequences = [ids for pair in members for ids in (pair.chosen_sequence, pair.rejected_sequence)]
+    prompts = [len(pair.prompt) for pair in members for _ in range(2)]
+    if form.merged:
+        return [build_trie(sequences, prompts)]
+    return [build_trie([sequence], [prompt]) for sequence, prompt in zip(sequences, prompts, strict=True)]

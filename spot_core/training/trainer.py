@@ -12,6 +12,8 @@ import torch.distributed as dist
 
 from spot_core.config.train import result_settings
 from spot_core.training import objectives
+from spot_core.training.activations import set_checkpointing
+from spot_core.training.adapters import add_adapters, merge, save_adapter
 from spot_core.training.checkpoints import (
     Checkpoint,
     cut_metrics,
@@ -20,18 +22,19 @@ from spot_core.training.checkpoints import (
     refuse_foreign,
 )
 from spot_core.training.checks import check_first_loss, check_grad_norm, check_loss, check_memory
-from spot_core.training.device import DTYPES, Place, from_first, load_policy
+from spot_core.training.device import DTYPES, Place, from_first, load_config, load_policy
 from spot_core.training.export import export
+from spot_core.training.flops import ModelFlops, measure_peak
 from spot_core.training.job import TrainingJob
+from spot_core.training.layout import choose_layout
 from spot_core.training.logprobs import SequenceLogProbs
 from spot_core.training.metrics import StepSums
 from spot_core.training.pairs import Pair, Reference
-from spot_core.training.plan import MicroBatch, RowBudget, Step, plan_training
-from spot_core.training.prefixes import PrefixIndex
+from spot_core.training.plan import MicroBatch, Step, plan_training
 from spot_core.training.reporting import append_line
 from spot_core.training.rows import collate
 from spot_core.training.schedule import learning_rate
-from spot_core.training.zero import build_engine, full_weights, load_state
+from spot_core.training.zero import build_engine, full_weights, load_state, optimizer_step
 
 log = logging.getLogger(__name__)
 
@@ -44,23 +47,25 @@ class Trainer:
     ) -> None:
         self.job, self.settings, self.place = job, job.settings, place
         self.pairs, self.reference = pairs, reference
-        prefixes = PrefixIndex(pairs)
-        budget = RowBudget.of(self.settings, on_gpu=place.on_gpu)
+        layout = self.layout = choose_layout(load_config(job), self.settings, pairs, on_gpu=place.on_gpu)
         self.plan = plan_training(
-            prefixes,
+            layout.index,
             epochs=self.settings.epochs,
             batch_size=self.settings.batch_size,
             seed=self.settings.seed,
             world_size=place.world_size,
-            budget=budget,
+            budget=layout.budget,
         )
         if place.is_first:
-            self._log_plan(prefixes, budget)
+            self._log_plan()
 
-        check_memory(job, place, self.plan, prefixes)
-        model = load_policy(job).train()
-        if self.settings.gradient_checkpointing:
-            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        check_memory(job, place, self.plan, layout.index)
+        self.peak = measure_peak(place.device, DTYPES[self.settings.precision]) if place.on_gpu else None
+        model = load_policy(job, layout.kernel).train()
+        if self.settings.lora is not None:
+            add_adapters(model, self.settings.lora, self.settings.seed)
+        set_checkpointing(model, self.settings.gradient_checkpointing)
+        self.flops = ModelFlops.of(model) if place.on_gpu else None
         # Rank 0 looks: another node may still see an older state of a folder on shared storage.
         self.found = from_first(place, lambda: find_resumable(job))
         universal = self.found is not None and self.found.universal
@@ -87,8 +92,7 @@ class Trainer:
             rate = learning_rate(self.settings, index, len(self.plan))
             for group in self.engine.optimizer.param_groups:
                 group["lr"] = rate
-            self.engine.step()
-            grad_norm = float(self.engine.get_global_grad_norm())
+            grad_norm = optimizer_step(self.engine, self.settings)
             check_grad_norm(index, grad_norm, self.settings)
             self.steps_done = index + 1
             metrics_bytes = self._report(index, sums, rate, grad_norm, time.perf_counter() - started)
@@ -122,7 +126,8 @@ class Trainer:
             dtype=torch.float64,
             device=device,
         ).view(-1, 2)
-        logprobs = self.engine(collate(self.pairs, micro_batch).to(device)).view(-1, 2)  # (pairs, [y⁺, y⁻])
+        batch = collate(self.pairs, micro_batch, self.layout.form)
+        logprobs = self.engine(batch.to(device)).view(-1, 2)  # (pairs, [y⁺, y⁻])
         logratios = logprobs - reference
         chosen, rejected = (self.settings.beta * logratios).unbind(-1)  # rewards r⁺, r⁻
         if self.settings.objective == "sft":
@@ -140,6 +145,7 @@ class Trainer:
             rejected_tokens=sum(len(pair.rejected) for pair in members),
             pairs=len(members),
             tokens=sum(pair.tokens for pair in members),
+            flops=self.flops.count(batch) if self.flops else 0,
         )
         return loss_sum
 
@@ -163,10 +169,17 @@ class Trainer:
             "pairs": len(step.pairs),
             "tokens": int(sums.tokens),
             "tokens_per_second": sums.tokens / seconds,
+            "mfu": self._utilisation(sums.flops, seconds),
         }
         size = append_line(self.job.metrics_path, row)
         append_line(self.job.progress_path, {"done": index + 1, "total": len(self.plan)})
         return size
+
+    def _utilisation(self, flops: float, seconds: float) -> float | None:
+        """Share of the GPUs' arithmetic that the step needed; None where it is not known, and on a CPU."""
+        if self.peak is None or self.flops is None:
+            return None
+        return flops / (seconds * self.peak * self.place.world_size)
 
     def _resume(self) -> None:
         found = self.found
@@ -175,7 +188,7 @@ class Trainer:
         if found is None:
             return
         refuse_foreign(found, self.fingerprint, self.job.state_dir)
-        load_state(self.engine, self.job.state_dir / found.tag)
+        load_state(self.engine, self.job.state_dir / found.tag, self.settings)
         self.delta.load_state_dict(found.delta)
         self.steps_done = found.steps_done
         log.info("going on after step %d of %d", found.steps_done, len(self.plan))
@@ -189,31 +202,39 @@ class Trainer:
             metrics_bytes=metrics_bytes,
             delta=self.delta.state_dict(),
         )
-        self.engine.save_checkpoint(str(self.job.state_dir), tag=checkpoint.tag, save_latest=False)
+        self.engine.save_checkpoint(
+            str(self.job.state_dir), tag=checkpoint.tag, save_latest=False, exclude_frozen_parameters=True
+        )
         dist.barrier()  # every rank's shard is written
         if self.place.is_first:
             mark_complete(self.job.state_dir, checkpoint, self.settings.keep_checkpoints)
 
     def _export(self) -> None:
-        model = self.engine.module.model
-        weights = full_weights(model, DTYPES[self.settings.save_dtype], keep=self.place.is_first)
+        model, lora = self.engine.module.model, self.settings.lora
+        dtype = DTYPES[self.settings.save_dtype]
+        weights = full_weights(model, self.settings, None if lora else dtype, keep=self.place.is_first)
         if self.place.is_first:
+            if lora is not None:
+                if lora.save_adapter:
+                    save_adapter(weights, lora, self.job.base_model, self.job.output_dir / "adapter")
+                weights = merge(weights, lora, dtype)
             export(model, weights, self.job.model_path, self.job.output_dir / "checkpoint")
         dist.barrier()
 
-    def _log_plan(self, prefixes: PrefixIndex, budget: RowBudget) -> None:
+    def _log_plan(self) -> None:
         steps = self.plan[: math.ceil(len(self.pairs) / self.settings.batch_size)]
         rows = [row for step in steps for rank in step.micro_batches for batch in rank for row in batch]
-        merged = sum(prefixes.trie_tokens(row) for row in rows)
+        computed = sum(self.layout.index.trie_tokens(row) for row in rows)
         alone = sum(pair.tokens for pair in self.pairs)
         log.info(
-            "%d pairs, %d steps of %d; %d tokens an epoch in rows of up to %d, %.0f %% saved by shared prefixes",
+            "%d pairs, %d steps of %d; rows %s by %s; %d tokens an epoch, %.0f %% saved by shared prefixes",
             len(self.pairs),
             len(self.plan),
             self.settings.batch_size,
-            merged,
-            budget.row_tokens,
-            100 * (1 - merged / alone),
+            f"merged, up to {self.layout.budget.row_tokens} tokens," if self.layout.form.merged else "plain",
+            self.layout.kernel,
+            computed,
+            100 * max(0.0, 1 - computed / alone),
         )
 
 

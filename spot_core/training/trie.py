@@ -26,6 +26,7 @@ class TokenTrie:
     edge_node: np.ndarray  # (edges,) int64: node that is predicted
     path_sequence: np.ndarray  # (incidences,) int64: index into the given sequences
     path_edge: np.ndarray  # (incidences,) int64: index into the edges
+    sequences: int
 
 
 def shared_prefix(first: np.ndarray, second: np.ndarray) -> int:
@@ -83,4 +84,5 @@ def build_trie(sequences: Sequence[np.ndarray], prompt_tokens: Sequence[int]) ->
         edge_node=edge_node,
         path_sequence=np.repeat(np.arange(len(scored)), [len(nodes) for nodes in scored]),
         path_edge=path_edge,
+        sequences=len(sequences),
     )

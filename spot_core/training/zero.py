@@ -27,7 +27,7 @@ def engine_config(settings: TrainConfig, parameters: int) -> dict[str, Any]:
     return {
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
-        "gradient_clipping": settings.max_grad_norm,
+        "gradient_clipping": 0.0 if _plain(settings) else settings.max_grad_norm,
         "bf16": {"enabled": settings.precision == "bf16"},
         "data_types": {"grad_accum_dtype": "fp32"},
         "communication_data_type": "fp32",
@@ -52,7 +52,10 @@ def build_engine(
         {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW(
-        [group for group in groups if group["params"]], lr=settings.learning_rate, betas=settings.betas
+        [group for group in groups if group["params"]],
+        lr=settings.learning_rate,
+        betas=settings.betas,
+        fused=True,
     )
     config = engine_config(settings, sum(parameter.numel() for parameter in trained))
     config["checkpoint"] = {"load_universal": universal}
@@ -63,30 +66,65 @@ def build_engine(
     return engine
 
 
-def load_state(engine: deepspeed.DeepSpeedEngine, folder: Path) -> None:
+def load_state(engine: deepspeed.DeepSpeedEngine, folder: Path, settings: TrainConfig) -> None:
     """Takes up the weights and optimizer state in ``folder``; learning rates are set at every step anyway."""
     decays = [group["weight_decay"] for group in engine.optimizer.param_groups]
-    engine.load_checkpoint(str(folder.parent), tag=folder.name, load_lr_scheduler_states=False)
-    # From a universal checkpoint at stage 3, DeepSpeed gives every group the decay of the first one, and all groups
-    # one counter of steps, which then runs as many times too fast.
-    for group, decay in zip(engine.optimizer.param_groups, decays, strict=True):
-        group["weight_decay"] = decay
-    for state in engine.optimizer.optimizer.state.values():
-        state["step"] = state["step"].clone()
+    engine.load_checkpoint(
+        str(folder.parent),
+        tag=folder.name,
+        load_module_strict=settings.lora is None,  # frozen weights are not in it
+        load_lr_scheduler_states=False,
+    )
+    if settings.zero_stage == 3:
+        # From a universal checkpoint DeepSpeed gives every group the decay of the first one, and all groups one
+        # counter of steps, which then runs as many times too fast.
+        for group, decay in zip(engine.optimizer.param_groups, decays, strict=True):
+            group["weight_decay"] = decay
+        for state in engine.optimizer.optimizer.state.values():
+            state["step"] = state["step"].clone()
 
 
-def full_weights(model: nn.Module, dtype: torch.dtype, *, keep: bool) -> dict[str, Tensor]:
-    """Returns the weights in ``dtype`` on the CPU, gathered from the fp32 shards one by one.
+def optimizer_step(engine: deepspeed.DeepSpeedEngine, settings: TrainConfig) -> float:
+    """Clips the gradients and updates the weights; returns the gradients' global norm before clipping."""
+    if _plain(settings):  # DeepSpeed clips, but does not say from what norm
+        norm = torch.nn.utils.clip_grad_norm_(engine.module.parameters(), settings.max_grad_norm)
+        engine.step()
+        return float(norm)
+    engine.step()
+    return float(engine.get_global_grad_norm())
+
+
+def _plain(settings: TrainConfig) -> bool:
+    """True where DeepSpeed leaves weights, gradients and optimizer as PyTorch has them."""
+    return settings.zero_stage == 0 and settings.precision == "fp32"
+
+
+def full_weights(
+    model: nn.Module, settings: TrainConfig, dtype: torch.dtype | None, *, keep: bool
+) -> dict[str, Tensor]:
+    """Returns the weights on the CPU, gathered from the shards one by one; trained ones from their fp32 copies.
 
     Every rank must call it; those that do not ``keep`` the result get an empty dict.
+
+    Args:
+        dtype: number format of the result; None leaves trained weights in fp32, and frozen ones as they are.
     """
     weights: dict[str, Tensor] = {}
     for name, parameter in model.named_parameters():
-        full = safe_get_full_fp32_param(parameter) if parameter.requires_grad else parameter.data
-        assert full is not None, f"DeepSpeed keeps no fp32 weights of {name}"
-        if keep:
-            weights[name] = full.detach().to("cpu", dtype).contiguous().clone()
+        if parameter.requires_grad:
+            full = parameter if _plain(settings) else safe_get_full_fp32_param(parameter)
+            assert full is not None, f"DeepSpeed keeps no fp32 weights of {name}"
+            if keep:
+                weights[name] = _to_host(full, dtype)
+        else:
+            with deepspeed.zero.GatheredParameters([parameter]):  # its shards, at ZeRO stage 3
+                if keep:
+                    weights[name] = _to_host(parameter, dtype)
     return weights
+
+
+def _to_host(weight: Tensor, dtype: torch.dtype | None) -> Tensor:
+    return weight.detach().to("cpu", dtype or weight.dtype).contiguous().clone()
 
 
 def _leave_out_shared_memory_op() -> None:

@@ -98,6 +98,27 @@ def test_null_in_overrides_keeps_the_profiles_value():
         assert config == SpotConfig.from_profile(profile)
 
 
+@pytest.mark.parametrize("sent", [{}, {"rank": None}, {"save_adapter": None, "target_modules": None}])
+def test_an_untouched_optional_section_stays_off(sent):
+    config = SpotConfig.from_profile("demo", **given(SpotOverrides.model_validate({"train": {"lora": sent}})))
+    assert config == SpotConfig.from_profile("demo")
+
+
+def test_a_rank_switches_lora_on_and_other_values_alone_do_not(tmp_path):
+    def configured(lora, profile="demo"):
+        return SpotConfig.from_profile(
+            profile, **given(SpotOverrides.model_validate({"train": {"lora": lora}}))
+        )
+
+    assert configured({"rank": 8}).train.lora.rank == 8
+    with pytest.raises(ValidationError, match="rank"):
+        configured({"alpha": 8})
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("extends: demo\ntrain: {lora: {rank: 4}}\n")
+    lora = configured({"alpha": 8}, str(mine)).train.lora
+    assert (lora.rank, lora.alpha) == (4, 8)
+
+
 def test_the_form_offers_no_field_that_sends_a_value_by_itself():
     document = SpotOverrides.model_json_schema()
     sections = [d for name, d in document["$defs"].items() if name.endswith("Overrides")]

@@ -3,6 +3,8 @@
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
+from spot_core.training.logprobs import disable_dropout
+
 _SMALL = {
     "vocab_size": 61,
     "hidden_size": 32,
@@ -12,11 +14,13 @@ _SMALL = {
     "num_key_value_heads": 2,
     "head_dim": 8,
     "max_position_embeddings": 256,
-    "initializer_range": 0.3,
+    "initializer_range": 0.2,
 }
+_SLIDING_THEN_FULL = ["sliding_attention", "full_attention"]
 GEOMETRIES: dict[str, dict[str, object]] = {
-    "qwen3": {"tie_word_embeddings": True},
     "llama": {"tie_word_embeddings": False},
+    "qwen2": {"use_sliding_window": True, "sliding_window": 5, "max_window_layers": 1},
+    "qwen3": {"tie_word_embeddings": True},
     "mistral": {"sliding_window": 5},
     "gemma2": {
         "sliding_window": 5,
@@ -24,10 +28,23 @@ GEOMETRIES: dict[str, dict[str, object]] = {
         "final_logit_softcapping": 3.0,
         "attn_logit_softcapping": None,
     },
+    "gemma3_text": {
+        "sliding_window": 5,
+        "query_pre_attn_scalar": 8,
+        "layer_types": _SLIDING_THEN_FULL,
+    },
+}
+UNUSUAL: dict[str, dict[str, object]] = {
+    "gpt2": {},  # learned absolute positions, and its layers are no `nn.Linear`
+    "granite": {"logits_scaling": 8.0},
+    "cohere": {"logit_scale": 0.25},
 }
 
 
-def tiny_model(kind: str, dtype: torch.dtype = torch.float64) -> PreTrainedModel:
+def tiny_model(kind: str, dtype: torch.dtype = torch.float64, **changes: object) -> PreTrainedModel:
+    """A model of ``kind`` whose weights depend on nothing but its configuration."""
     torch.manual_seed(0)
-    config = AutoConfig.for_model(kind, **{**_SMALL, **GEOMETRIES[kind]})
-    return AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").to(dtype)
+    config = AutoConfig.for_model(kind, **{**_SMALL, **(GEOMETRIES | UNUSUAL).get(kind, {}), **changes})
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").to(dtype)
+    disable_dropout(model)
+    return model

@@ -61,6 +61,27 @@ def test_layout_does_not_change_what_decides_the_result() -> None:
     assert result_settings(dpo) == result_settings(dpo.model_copy(update={"delta": "ema"}))
 
 
+def test_where_metrics_are_watched_and_an_unset_lora_are_not_in_the_key() -> None:
+    plain = result_settings(TrainConfig())
+    assert "lora" not in plain and "wandb_project" not in plain
+    assert result_settings(TrainConfig(wandb_project="mine")) == plain
+
+
+def test_every_setting_of_lora_is_in_the_key() -> None:
+    keys = [
+        result_settings(TrainConfig(lora=lora))
+        for lora in (
+            None,
+            {"rank": 8},
+            {"rank": 16},
+            {"rank": 8, "alpha": 8},
+            {"rank": 8, "target_modules": ("q_proj",)},
+            {"rank": 8, "save_adapter": True},
+        )
+    ]
+    assert all(one != other for i, one in enumerate(keys) for other in keys[:i])
+
+
 def test_learning_rate_warms_up_and_ends_near_zero() -> None:
     config = TrainConfig(learning_rate=1.0, warmup_ratio=0.1)
     rates = [learning_rate(config, step, 50) for step in range(50)]

@@ -1,0 +1,1 @@
+"""Training measured beside TRL's `DPOTrainer`: ``python -m benchmarks.training``."""

@@ -1,0 +1,112 @@
+"""LoRA: low-rank adapters beside frozen weights, and the whole model that they amount to.
+
+    W' = W + (alpha / rank) · B A          A random, B = 0 at the start: so π_θ = π_ref and every r is 0
+
+Adapters have the number format of the weights beside them, as all trained weights have; the optimizer works on
+fp32 copies, and those are what is merged and saved.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from spot_core.config.train import ALL_LINEAR, LoraConfig
+from spot_core.errors import ConfigError
+
+_BASE, _A, _B = ".base_layer.", ".lora_A.default.", ".lora_B.default."
+
+
+def add_adapters(model: PreTrainedModel, lora: LoraConfig, seed: int) -> None:
+    """Puts adapters beside linear layers of ``model``, the same ones for the same seed, and freezes all else.
+
+    Raises:
+        ConfigError: a target is no linear layer of the model.
+    """
+    import peft  # noqa: PLC0415  (only LoRA pays for its import)
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        peft.inject_adapter_in_model(_peft_config(lora, targets(model, lora)), model)
+
+
+def targets(model: PreTrainedModel, lora: LoraConfig) -> list[str]:
+    """Names of the linear layers that get an adapter, sorted; the output layer is none of them.
+
+    Raises:
+        ConfigError: a target is no linear layer of the model.
+    """
+    output = model.get_output_embeddings()
+    names = model.named_modules()
+    linear = {
+        name.rpartition(".")[2] for name, kind in names if isinstance(kind, nn.Linear) and kind is not output
+    }
+    wanted = set(lora.target_modules)
+    if ALL_LINEAR in wanted:
+        wanted = wanted - {ALL_LINEAR} | linear
+    if unknown := sorted(wanted - linear):
+        raise ConfigError(
+            f"train.lora.target_modules names {', '.join(unknown)}: this model ({model.config.model_type}) can "
+            f"have adapters at {', '.join(sorted(linear))}, or give {ALL_LINEAR}"
+        )
+    return sorted(wanted)
+
+
+def merge(weights: dict[str, Tensor], lora: LoraConfig, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Returns the weights of the plain model in ``dtype``, named as it names them.
+
+    ``weights`` are those of a model with adapters, by name; it is emptied of the plain ones on the way, so that
+    the model is in memory only once.
+    """
+    merged = {}
+    for name in [name for name in weights if not is_adapter(name)]:
+        weight = weights.pop(name)
+        layer, is_wrapped, kind = name.partition(_BASE)
+        if is_wrapped and kind == "weight":
+            product = weights[f"{layer}{_B}weight"].float() @ weights[f"{layer}{_A}weight"].float()
+            weight = weight.float() + (lora.alpha / lora.rank) * product
+        merged[name.replace(_BASE, ".")] = weight.to(dtype).contiguous()
+    return merged
+
+
+def is_adapter(name: str) -> bool:
+    """True for the name of an adapter's weight."""
+    return _A in name or _B in name
+
+
+def save_adapter(
+    weights: Mapping[str, Tensor], lora: LoraConfig, base_model: str | None, folder: Path
+) -> None:
+    """Writes the adapters among ``weights`` to ``folder`` in PEFT's format.
+
+    Args:
+        base_model: what the adapter calls the model that it belongs to.
+    """
+    adapter = {name: weight.contiguous() for name, weight in weights.items() if is_adapter(name)}
+    wrapped = {name.partition(_A)[0].rpartition(".")[2] for name in adapter if _A in name}
+    config = _peft_config(lora, sorted(wrapped), base_model).to_dict()
+    config = {name: sorted(value) if isinstance(value, set) else value for name, value in config.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    # PEFT's own writer lists a set in the order of this process' hashes.
+    text = json.dumps(config | {"inference_mode": True}, indent=2, sort_keys=True)
+    (folder / "adapter_config.json").write_text(text + "\n", encoding="utf-8")
+    named = {f"base_model.model.{name.replace('.default.', '.')}": weight for name, weight in adapter.items()}
+    save_file(named, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+
+
+def _peft_config(lora: LoraConfig, target_modules: list[str], base_model: str | None = None) -> Any:
+    import peft  # noqa: PLC0415
+
+    return peft.LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=0.0,
+        target_modules=target_modules,
+        task_type=peft.TaskType.CAUSAL_LM,
+        base_model_name_or_path=base_model,
+    )

@@ -1,0 +1,154 @@
+"""log π of predicted tokens from hidden states, without a (tokens × vocabulary) matrix alive at once.
+
+    log π(t) = z_t − log Σ_v exp z_v          z = softcap · tanh(scale · (W h + b) / softcap)
+
+The logits are made chunk by chunk over tokens. While all of them together are few, their softmax is kept for the
+backward pass; else the backward pass makes each chunk again. Either way the gradient is made in place.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers import PretrainedConfig
+
+from spot_core.training.preflight import LOGITS_KEPT, LOGITS_PER_CHUNK
+
+
+@dataclass(frozen=True)
+class LogitTransform:
+    """What a model does to W h + b: Cohere multiplies, Granite divides, Gemma caps."""
+
+    scale: float = 1.0
+    softcap: float | None = None
+
+    @classmethod
+    def of(cls, config: PretrainedConfig) -> "LogitTransform":
+        """Reads the config of a text model."""
+        multiplied = getattr(config, "logit_scale", None) or 1.0
+        divided = getattr(config, "logits_scaling", None) or 1.0
+        return cls(multiplied / divided, getattr(config, "final_logit_softcapping", None))
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """(…, vocabulary) → the same shape, in fp32 or better."""
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        if self.scale != 1.0:
+            logits = logits * self.scale
+        if self.softcap is not None:
+            logits = self.softcap * torch.tanh(logits / self.softcap)
+        return logits
+
+    def derivative(self, raw: Tensor) -> Tensor | float:
+        """dz / d(W h + b), from W h + b."""
+        if self.softcap is None:
+            return self.scale
+        return self.scale * (1.0 - torch.tanh(raw * (self.scale / self.softcap)).square())
+
+
+@dataclass(frozen=True)
+class LogitBudget:
+    """How many logits (tokens × vocabulary) may be alive."""
+
+    per_chunk: int = LOGITS_PER_CHUNK
+    kept: int = LOGITS_KEPT
+
+    def rows(self, vocabulary: int) -> int:
+        """Tokens of a chunk."""
+        return max(1, self.per_chunk // vocabulary)
+
+
+DEFAULT_BUDGET = LogitBudget()
+
+
+def token_logprobs(
+    head: nn.Module, hidden: Tensor, tokens: Tensor, transform: LogitTransform, budget: LogitBudget
+) -> Tensor:
+    """Returns the log-prob of each of ``tokens``, in fp32 or better.
+
+    Args:
+        head: the model's output embeddings, W and perhaps b.
+        hidden: (tokens, width) final hidden states that predict them.
+        tokens: (tokens,) ids.
+    """
+    if hasattr(head.weight, "ds_shape"):  # ZeRO-3: the weight is whole only while its module is called
+        return _through_module(head, hidden, tokens, transform, budget.rows(head.weight.ds_shape[0]))
+    bias = getattr(head, "bias", None)
+    logprobs: Tensor = _TokenLogProbs.apply(hidden, head.weight, bias, tokens, transform, budget)
+    return logprobs
+
+
+def _through_module(
+    head: nn.Module, hidden: Tensor, tokens: Tensor, transform: LogitTransform, rows: int
+) -> Tensor:
+    def chunk(hidden_chunk: Tensor, token_chunk: Tensor) -> Tensor:
+        return -nn.functional.cross_entropy(transform(head(hidden_chunk)), token_chunk, reduction="none")
+
+    parts = zip(hidden.split(rows), tokens.split(rows), strict=True)
+    return torch.cat([checkpoint(chunk, *part, use_reentrant=False) for part in parts])
+
+
+class _TokenLogProbs(torch.autograd.Function):
+    @staticmethod
+    def forward(  # noqa: PLR0917  (autograd calls it by position)
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        tokens: Tensor,
+        transform: LogitTransform,
+        budget: LogitBudget,
+    ) -> Tensor:
+        rows = budget.rows(len(weight))
+        keep = any(ctx.needs_input_grad) and transform.softcap is None
+        keep = keep and len(hidden) * len(weight) <= budget.kept
+        logprobs, normalisers, kept = [], [], []
+        for hidden_chunk, token_chunk in zip(hidden.split(rows), tokens.split(rows), strict=True):
+            logits = transform(nn.functional.linear(hidden_chunk, weight, bias))
+            normaliser = logits.logsumexp(-1, keepdim=True)
+            logprobs.append((logits.gather(-1, token_chunk[:, None]) - normaliser)[:, 0])
+            normalisers.append(normaliser)
+            if keep:
+                kept.append(logits.sub_(normaliser).exp_())
+        ctx.save_for_backward(hidden, weight, bias, tokens, torch.cat(normalisers))
+        ctx.kept, ctx.transform, ctx.rows = kept, transform, rows
+        return torch.cat(logprobs)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = gradients
+        hidden, weight, bias, tokens, normalisers = ctx.saved_tensors
+        wide = torch.promote_types(weight.dtype, torch.float32)
+        by_weight = torch.zeros_like(weight, dtype=wide) if ctx.needs_input_grad[1] else None
+        by_bias = torch.zeros_like(bias, dtype=wide) if bias is not None and ctx.needs_input_grad[2] else None
+        by_hidden = torch.empty_like(hidden)
+        parts = (part.split(ctx.rows) for part in (hidden, tokens, normalisers, gradient, by_hidden))
+        for number, (states, ids, normaliser, of_logprob, out) in enumerate(zip(*parts, strict=True)):
+            if ctx.kept:
+                probabilities, slope = ctx.kept[number], ctx.transform.scale
+            else:
+                raw = nn.functional.linear(states, weight, bias)
+                probabilities = ctx.transform(raw).sub_(normaliser).exp_()
+                slope = ctx.transform.derivative(raw)
+            # d log π(t) / d z = [v = t] − p_v
+            by_logits = probabilities.mul_(-of_logprob[:, None])
+            by_logits.scatter_add_(-1, ids[:, None], of_logprob[:, None])
+            by_logits = by_logits.mul_(slope).to(weight.dtype)
+            torch.mm(by_logits, weight, out=out)
+            if by_weight is not None:
+                if weight.dtype == wide:
+                    by_weight.addmm_(by_logits.t(), states)
+                else:  # the sum over chunks must not be rounded to bf16 at each of them
+                    by_weight += by_logits.t() @ states
+            if by_bias is not None:
+                by_bias += by_logits.sum(0)
+        ctx.kept = []
+        return (
+            by_hidden,
+            None if by_weight is None else by_weight.to(weight.dtype),
+            None if by_bias is None else by_bias.to(bias.dtype),
+            None,
+            None,
+            None,
+        )

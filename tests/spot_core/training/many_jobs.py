@@ -1,0 +1,126 @@
+"""Many training jobs in one process that forks their ranks: ``python -m tests.spot_core.training.many_jobs JOB.json…``
+
+Importing DeepSpeed in every rank takes longer than training a tiny model. Each job is done by the stage's own
+`Trainer` in a real process group; what `launch` and torchrun add is tested in `test_engine` and `test_kill`.
+A job that makes checkpoints is interrupted once, and taken up by another `Trainer`.
+"""
+
+import importlib
+import json
+import logging
+import multiprocessing
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from spot_core.errors import SpotError
+from spot_core.training.job import TrainingJob
+
+ROOT = Path(__file__).parents[3]
+TIMEOUT_SECONDS = 300
+INTERRUPTED_AFTER = 10
+"""Steps that are done, and reported, when a job is interrupted."""
+
+
+class InterruptedRun(Exception):  # noqa: N818
+    """Ends a first attempt."""
+
+
+def run_together(jobs: Sequence[TrainingJob], log_path: Path) -> None:
+    """Trains every job on its number of ranks; one that is refused leaves the reason in its ``error_path``."""
+    for job in jobs:
+        for folder in (job.output_dir, job.scratch_dir):
+            folder.mkdir(parents=True)
+        job.job_path.write_text(job.model_dump_json(), encoding="utf-8")
+    command = [
+        sys.executable,
+        "-m",
+        "tests.spot_core.training.many_jobs",
+        *(str(job.job_path) for job in jobs),
+    ]
+    environment = {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu", "PYTHONWARNINGS": "ignore::FutureWarning"}
+    with log_path.open("wb") as log:
+        status = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=os.environ | environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            timeout=TIMEOUT_SECONDS,
+            check=False,
+        ).returncode
+    assert status == 0, log_path.read_text()[-4000:]
+
+
+def _train_all(jobs: Sequence[TrainingJob], rank: int, port: int) -> None:
+    """One rank's part of ``jobs``, which all have the same number of ranks."""
+    import torch.distributed as dist
+
+    from spot_core.training.device import join
+    from spot_core.training.pairs import read_reference
+    from spot_core.training.trainer import Trainer
+    from spot_core.training.worker import usable_pairs
+
+    ranks = jobs[0].settings.ranks
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks)}
+    place = join(jobs[0])
+
+    class FirstAttempt(Trainer):
+        def _report(self, index: int, *figures: Any) -> int:
+            size = super()._report(index, *figures)
+            if index + 1 == INTERRUPTED_AFTER:
+                raise InterruptedRun
+            return size
+
+    for job in jobs:
+        pairs = usable_pairs(job, place)
+        reference = read_reference(job.reference, pairs)
+        for attempt in (FirstAttempt, Trainer) if job.settings.checkpoint_every_steps else (Trainer,):
+            trainer = attempt(job, pairs, reference, place)
+            try:
+                trainer.train()
+            except InterruptedRun:
+                dist.barrier()  # rank 0 has written what it saw
+            except SpotError as error:
+                said = {"kind": type(error).__name__, "message": str(error)}
+                job.error_path.write_text(json.dumps(said), encoding="utf-8")
+            trainer.engine.destroy()  # its hooks and buffers
+    dist.destroy_process_group()
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def main(paths: list[str]) -> int:
+    # Before the fork, once for all ranks; the second is what DeepSpeed imports when first used.
+    for module in (
+        "spot_core.training.trainer",
+        "torch._inductor.compile_fx",
+        "transformers.models.qwen3.modeling_qwen3",
+    ):
+        importlib.import_module(module)
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+    jobs = [TrainingJob.model_validate_json(Path(path).read_text(encoding="utf-8")) for path in paths]
+    for ranks in sorted({job.settings.ranks for job in jobs}):
+        group = [job for job in jobs if job.settings.ranks == ranks]
+        port, fork = _free_port(), multiprocessing.get_context("fork")
+        processes = [fork.Process(target=_train_all, args=(group, rank, port)) for rank in range(ranks)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+        if any(process.exitcode for process in processes):
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
