@@ -41,10 +41,12 @@ class Checkpoint:
 
     def fits(self, settings: TrainConfig) -> bool:
         """True if ranks laid out like this can load it as it is."""
-        return self.universal or (self.world_size, self.zero_stage) == (
-            settings.world_size,
-            settings.zero_stage,
-        )
+        if self.universal:
+            return True
+        same_ranks = (
+            self.world_size == settings.world_size or self.zero_stage == 0
+        )  # where nothing is sharded
+        return same_ranks and self.zero_stage == settings.zero_stage
 
 
 def mark_complete(state_dir: Path, checkpoint: Checkpoint, keep: int) -> None:
@@ -65,17 +67,17 @@ def latest(state_dir: Path) -> Checkpoint | None:
 
 
 def find_resumable(job: TrainingJob) -> Checkpoint | None:
-    """Returns the checkpoint to go on from, if there is one; its layout may have to be changed first.
+    """Returns the checkpoint to go on from, if there is one; it may have to be laid out anew first.
 
     Raises:
-        ConfigError: it has whole weights where the job shards them, or the other way round.
+        ConfigError: it was written at a ZeRO stage whose state is of another kind.
     """
-    found = latest(job.state_dir)
-    if found is not None and (found.zero_stage == 3) != (job.settings.zero_stage == 3):
+    found, stage = latest(job.state_dir), job.settings.zero_stage
+    if found is not None and found.zero_stage != stage and not {found.zero_stage, stage} <= {1, 2}:
         raise ConfigError(
             f"{job.state_dir / found.tag} was written at ZeRO stage {found.zero_stage}, and training cannot go on "
-            f"from it at stage {job.settings.zero_stage}: set zero_stage back to {found.zero_stage}, or delete "
-            f"{job.state_dir} to train from the start"
+            f"from it at stage {stage}: set zero_stage back to {found.zero_stage}, or delete {job.state_dir} to "
+            "train from the start"
         )
     return found
 

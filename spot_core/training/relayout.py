@@ -7,12 +7,14 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from spot_core.devices import cores
 from spot_core.errors import EngineError
 from spot_core.processes.supervised import SupervisedProcess
 from spot_core.training.checkpoints import Checkpoint, mark_complete
 from spot_core.training.job import TrainingJob
 
 _POLL_SECONDS = 0.5
+_MOST_WORKERS = 4
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +42,12 @@ def make_universal(job: TrainingJob, found: Checkpoint, *, log_path: Path) -> Ch
         shutil.rmtree(target)
     tool = [sys.executable, "-m", "deepspeed.checkpoint.ds_to_universal", "--inject_missing_state"]
     folders = ["--input_folder", str(job.state_dir / found.tag), "--output_folder", str(target)]
-    with SupervisedProcess([*tool, *folders], log_path=log_path, env={"DS_ACCELERATOR": "cpu"}) as process:
+    workers = min(
+        _MOST_WORKERS, max(1, cores() // 4)
+    )  # more than one are processes that each import DeepSpeed
+    speed = ["--num_extract_workers", str(workers), "--num_merge_workers", str(workers)]
+    command = [*tool, *folders, *speed]
+    with SupervisedProcess(command, log_path=log_path, env={"DS_ACCELERATOR": "cpu"}) as process:
         while (status := process.poll()) is None:
             time.sleep(_POLL_SECONDS)
         if status != 0:

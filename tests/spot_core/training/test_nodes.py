@@ -1,7 +1,6 @@
 """Training over several nodes: how they meet, and two real torchruns of which one is killed in the middle."""
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -18,20 +17,18 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from pydantic import ValidationError
-from transformers import AutoModelForCausalLM
 
 from spot_core.config.train import TrainConfig, result_settings, split_address
 from spot_core.errors import ConfigError, EngineError, InputError, SpotError
 from spot_core.training import node
+from spot_core.training.checkpoints import latest
 from spot_core.training.job import TrainingJob
 from spot_core.training.launch import launch
 from spot_core.training.line import Line, Refusal
 from spot_core.training.meeting import Meeting
 from spot_core.training.node import take_part
-from spot_core.training.pairs import read_pairs
 from spot_core.training.ranks import Seat, environment, ranks_of
-from tests.spot_core.training.test_engine import PAIRS, STEPS, Stage
-from tests.spot_core.training.test_logprobs import padded_logprobs
+from tests.spot_core.training.stage import STEPS, Stage, timeless
 
 HOST = "127.0.0.2"  # node 0; the others come from 127.0.0.1
 
@@ -206,11 +203,12 @@ def test_the_interface_is_the_one_of_the_nodes_address_unless_the_user_chose_ano
 
 
 @contextmanager
-def one_core(which: int) -> Iterator[None]:
-    """What is started meanwhile has a single core, the first (0) or the last (-1), like a rank of two on one node
-    here; so every rank computes with one thread, and results can be compared to the last bit."""
-    cores = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {sorted(cores)[which]})
+def half_of_the_cores(which: int) -> Iterator[None]:
+    """What is started meanwhile has the first (0) or second (1) half of the cores, as each of two ranks on one node
+    has: so all compute with as many threads, and results can be compared to the last bit."""
+    cores = sorted(os.sched_getaffinity(0))
+    half = max(1, len(cores) // 2)
+    os.sched_setaffinity(0, cores[half * which :][:half] or cores)
     try:
         yield
     finally:
@@ -223,7 +221,7 @@ def another_node(address: str, folder: Path) -> Iterator[subprocess.Popen[bytes]
     folder.mkdir()
     command = [sys.executable, "-m", "flows.cli", "join", address, "--wait-minutes", "1"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
-    with (folder / "join.log").open("wb") as log, one_core(-1):
+    with (folder / "join.log").open("wb") as log, half_of_the_cores(1):
         joined = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT)
     try:
         yield joined
@@ -232,111 +230,62 @@ def another_node(address: str, folder: Path) -> Iterator[subprocess.Popen[bytes]
         joined.wait()
 
 
-def timeless(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{k: v for k, v in row.items() if k != "tokens_per_second"} for row in rows]
-
-
 class TwoNodes:
-    """A stage on two nodes of one rank each. Its first training loses a node at step 5."""
+    """The jobs of ``stage`` on two nodes of one rank each. The training loses a node when it is seen at step 5."""
 
-    def __init__(self, folder: Path) -> None:
-        self.stage = Stage(folder / "stage")
+    def __init__(self, stage: Stage, folder: Path) -> None:
         self.folder = folder
-        self.settings = {"nodes": 2, "ranks": 1, "rendezvous": free_address()}
-        self.job = self.stage.job("two", **self.settings)
-        with another_node(self.settings["rendezvous"], folder / "killed") as other, one_core(0):
-            reference = self.stage.job("reference", "reference", **self.settings)
-            launch(reference, log_path=folder / "reference.log", wait_seconds=60)
+        self.address = free_address()
+        layout = {"nodes": 2, "ranks": 1, "rendezvous": self.address}
+        self.reference = stage.job("two-reference", "reference", **layout)
+        self.job = stage.job("two", **layout)
+        with another_node(self.address, folder / "killed") as other, half_of_the_cores(0):
+            launch(self.reference, log_path=folder / "reference.log")
             with pytest.raises(EngineError) as error:
                 launch(
                     self.job,
                     log_path=folder / "two.log",
                     on_metrics=lambda row: other.send_signal(signal.SIGKILL) if row["step"] >= 5 else None,
-                    wait_seconds=60,
                 )
         self.error = str(error.value)
-        shutil.copytree(self.job.scratch_dir, self.stage.job("fewer").scratch_dir)
         self.left_behind = [
             p for p in psutil.process_iter(["cmdline"]) if str(self.job.job_path) in (p.info["cmdline"] or [])
         ]
 
 
 @pytest.fixture(scope="module")
-def two_nodes(tmp_path_factory: pytest.TempPathFactory) -> TwoNodes:
-    return TwoNodes(tmp_path_factory.mktemp("nodes"))
-
-
-@pytest.fixture(scope="module")
-def on_one_node(two_nodes: TwoNodes) -> list[dict[str, Any]]:
-    """The same with two ranks on one node, undisturbed."""
-    return two_nodes.stage.train("one")
+def two_nodes(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> TwoNodes:
+    return TwoNodes(stage, tmp_path_factory.mktemp("nodes"))
 
 
 @pytest.mark.engine
-def test_reference_logprobs_of_two_nodes_are_those_of_the_plain_model(two_nodes: TwoNodes) -> None:
-    table = pq.read_table(two_nodes.stage.reference)
-    model = AutoModelForCausalLM.from_pretrained(two_nodes.stage.model, dtype=torch.float64)
-    with torch.no_grad():
-        expected = padded_logprobs(model, read_pairs([two_nodes.stage.pairs])[:PAIRS])
-    assert table["chosen_logprob"].to_pylist() == pytest.approx(expected[:, 0].tolist(), rel=1e-5)
-    assert table["rejected_logprob"].to_pylist() == pytest.approx(expected[:, 1].tolist(), rel=1e-5)
+def test_two_nodes_compute_the_reference_of_one_with_two_ranks(stage: Stage, two_nodes: TwoNodes) -> None:
+    made = pq.read_table(two_nodes.reference.output_dir / "reference.parquet")
+    assert made.equals(pq.read_table(stage.reference))
 
 
 @pytest.mark.engine
 def test_a_killed_node_ends_the_job_everywhere_and_is_named(two_nodes: TwoNodes) -> None:
     assert f"node 1, {socket.gethostname()} (127.0.0.1): gone" in two_nodes.error
     assert "goes on from the last checkpoint" in two_nodes.error
-    assert (
-        f"once `.venv/bin/spot join {two_nodes.settings['rendezvous']}` is started again" in two_nodes.error
-    )
+    assert f"once `.venv/bin/spot join {two_nodes.address}` is started again" in two_nodes.error
     assert not two_nodes.left_behind
-    assert list(two_nodes.job.state_dir.glob("step-*/complete.json")), "killed before the first checkpoint"
+    assert latest(two_nodes.job.state_dir) is not None, "killed before the first checkpoint"
 
 
 @pytest.mark.engine
-def test_a_rerun_goes_on_and_ends_with_what_one_node_with_as_many_ranks_makes(
-    two_nodes: TwoNodes, on_one_node: list[dict[str, Any]]
+def test_a_rerun_goes_on_and_ends_with_what_one_node_with_two_ranks_makes(
+    stage: Stage, undisturbed: list[dict[str, Any]], two_nodes: TwoNodes
 ) -> None:
+    log_path = two_nodes.folder / "two.log"
+    done = latest(two_nodes.job.state_dir).steps_done
     rows: list[dict[str, Any]] = []
-    with another_node(two_nodes.settings["rendezvous"], two_nodes.folder / "again") as other:
-        with one_core(0):
-            launch(two_nodes.job, log_path=two_nodes.folder / "two.log", on_metrics=rows.append)
+    with another_node(two_nodes.address, two_nodes.folder / "again") as other:
+        with half_of_the_cores(0):
+            launch(two_nodes.job, log_path=log_path, on_metrics=rows.append)
         assert other.wait(timeout=60) == 0
-    assert "going on after step" in (two_nodes.folder / "two.log").read_text()
+    assert f"going on after step {done} of {STEPS}" in log_path.read_text()
     assert "train: completed" in (two_nodes.folder / "again" / "join.log").read_text()
-    assert len(rows) == STEPS and timeless(rows) == timeless(on_one_node)
-    for name, weight in two_nodes.stage.weights("one").items():
-        assert torch.equal(two_nodes.stage.weights("two")[name], weight), name
-
-
-@pytest.mark.engine
-def test_fewer_ranks_go_on_from_the_checkpoint_of_more(
-    two_nodes: TwoNodes, on_one_node: list[dict[str, Any]]
-) -> None:
-    rows = two_nodes.stage.train("fewer", ranks=1, zero_stage=1)
-    assert "going on after step" in (two_nodes.stage.folder / "fewer.log").read_text()
-    assert_alike(rows, on_one_node)
-    for name, weight in two_nodes.stage.weights("one").items():
-        torch.testing.assert_close(two_nodes.stage.weights("fewer")[name], weight, rtol=0, atol=1e-6)
-
-
-@pytest.mark.engine
-@pytest.mark.slow
-def test_ranks_that_shard_the_weights_may_become_fewer_or_more(two_nodes: TwoNodes) -> None:
-    stage = two_nodes.stage
-    expected = stage.train("sharded", zero_stage=3, keep_checkpoints=STEPS)
-    written = stage.job("sharded").state_dir / "step-000028"
-    for ranks in (1, 3):
-        job = stage.job(f"sharded-{ranks}")
-        shutil.copytree(written, job.state_dir / written.name)
-        shutil.copy(stage.job("sharded").metrics_path, job.metrics_path)
-        assert_alike(stage.train(f"sharded-{ranks}", zero_stage=3, ranks=ranks), expected)
-        assert "going on after step 28" in (stage.folder / f"sharded-{ranks}.log").read_text()
-        for name, weight in stage.weights("sharded").items():
-            torch.testing.assert_close(stage.weights(f"sharded-{ranks}")[name], weight, rtol=0, atol=1e-6)
-
-
-def assert_alike(rows: list[dict[str, Any]], expected: list[dict[str, Any]]) -> None:
-    """The same but for rounding: sums over ranks in another order."""
-    for name in ("step", "loss", "reward_chosen", "reward_rejected", "delta", "kl", "grad_norm", "lr"):
-        assert [r[name] for r in rows] == pytest.approx([r[name] for r in expected], rel=1e-5, abs=1e-5), name
+    assert timeless(rows) == timeless(undisturbed)
+    for name, weight in stage.weights("undisturbed").items():
+        assert torch.equal(stage.weights("two")[name], weight), name
