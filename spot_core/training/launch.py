@@ -28,6 +28,7 @@ def launch(
     log_path: Path,
     on_metrics: Callable[[dict[str, Any]], None] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
+    on_wait: Callable[[str], None] | None = None,
     wait_seconds: float = WAIT_FOR_NODES_SECONDS,
 ) -> None:
     """Runs ``job`` under torchrun and returns when its output is complete.
@@ -40,7 +41,8 @@ def launch(
         on_metrics: called with each optimizer step's row, once and in order; steps of an earlier attempt that
             this one goes on from come first.
         on_progress: called with (done, total): optimizer steps, or pairs in ``reference`` mode.
-        wait_seconds: how long to wait for the other nodes.
+        on_wait: called with what a person has to do when other nodes are waited for.
+        wait_seconds: how long to wait for them.
 
     Raises:
         UserError: the model folder, the pairs or the settings cannot be used.
@@ -71,7 +73,7 @@ def launch(
                 on_progress(row["done"], row["total"])
 
     with Meeting(job.settings) as meeting:
-        meeting.gather(wait_seconds)
+        meeting.gather(wait_seconds, on_wait)
         seat = meeting.begin(job, log_path=log_path)
         with ranks_of(job, seat, log_path=log_path) as ranks:
             while (status := ranks.poll()) is None and not meeting.failures():

@@ -101,8 +101,8 @@ class Line:
             return False
         return True
 
-    def receive(self) -> list[Message]:
-        """Returns the messages that have come, without waiting for more.
+    def receive(self) -> Message | None:
+        """Returns the oldest message that has not been returned yet, or None if none has come.
 
         Raises:
             ConnectionError: the other side is gone and everything it said has been returned, or it talks
@@ -117,11 +117,14 @@ class Line:
             self._received += data
             if len(self._received) > _MOST_BYTES:
                 raise ConnectionError("it talks something else")
-        *lines, self._received = self._received.split(b"\n")
-        if not lines and self._closed:
-            raise ConnectionError("the connection is closed")
+        line, newline, rest = self._received.partition(b"\n")
+        if not newline:
+            if self._closed:
+                raise ConnectionError("the connection is closed")
+            return None
+        self._received = rest
         try:
-            return [_MESSAGES.validate_json(line) for line in lines]
+            return _MESSAGES.validate_json(line)
         except ValidationError as error:
             raise ConnectionError("it talks something else") from error
 

@@ -5,6 +5,7 @@ import contextlib
 import logging
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -86,8 +87,11 @@ class Meeting:
             member.line.close()
         self._stop_listening()
 
-    def gather(self, wait_seconds: float) -> None:
+    def gather(self, wait_seconds: float, on_wait: Callable[[str], None] | None = None) -> None:
         """Waits until all other nodes have come.
+
+        Args:
+            on_wait: called with what a person has to do for it.
 
         Raises:
             EngineError: some have not come within ``wait_seconds``.
@@ -96,7 +100,10 @@ class Meeting:
             return
         deadline = time.monotonic() + wait_seconds
         nodes, where, command = self._missing + 1, self._address + self._reach, join_command(self._address)
-        log.warning("training over %d nodes waits at %s. Run on each other node: %s", nodes, where, command)
+        said = f"training over {nodes} nodes waits at {where}. Run on each other node: {command}"
+        log.warning("%s", said)
+        if on_wait is not None:
+            on_wait(said)
         while self._missing:
             if time.monotonic() > deadline:
                 here = ", ".join(["this one", *(member.name for member in self._members)])
@@ -143,16 +150,16 @@ class Meeting:
 
     def _failure(self, node: int, member: _Member) -> NodeFailure | None:
         name = f"node {node}, {member.name}"
-        messages = _heard(member.line)
-        for message in messages or ():
-            if isinstance(message, Ended):
-                member.ended = message
+        try:
+            while (message := member.line.receive()) is not None:
+                if isinstance(message, Ended):
+                    member.ended = message
+        except ConnectionError:
+            if member.ended is None:
+                gone = "gone; its `spot join` was ended, or the machine or its network is down"
+                return NodeFailure(name, None, gone)
         if member.ended is not None and member.ended.status != 0:
             return NodeFailure(name, member.ended.diagnosis, f"end of its log:\n{member.ended.log_tail}")
-        if member.ended is None and messages is None:
-            return NodeFailure(
-                name, None, "gone; its `spot join` was ended, or the machine or its network is down"
-            )
         return None
 
     @property
@@ -188,19 +195,23 @@ class Meeting:
         with contextlib.suppress(TimeoutError, ConnectionError):  # nobody came, or left at once
             self._unknown.append(Line(self._listening.accept()[0]))
         for member in list(self._members):
-            if _heard(member.line) is None:
+            try:
+                member.line.receive()
+            except ConnectionError:
                 log.warning("%s has left before training began", member.name)
                 self._members.remove(member)
                 self._missing += 1
         for line in list(self._unknown):
-            messages = _heard(line)
-            if messages:
-                self._unknown.remove(line)
-                self._answer(line, messages[0])
-            elif messages is None:
-                log.warning("%s called and was no node", line.peer_ip)
+            try:
+                message = line.receive()
+            except ConnectionError as error:
+                log.warning("%s called and was no node: %s", line.peer_ip, error)
                 self._unknown.remove(line)
                 line.close()
+                continue
+            if message is not None:
+                self._unknown.remove(line)
+                self._answer(line, message)
 
     def _answer(self, line: Line, message: Message) -> None:
         here = facts()
@@ -221,11 +232,3 @@ class Meeting:
         log.warning("%s was sent away: %s", line.peer_ip, why)
         line.send(Refusal(why=why))
         line.close()
-
-
-def _heard(line: Line) -> list[Message] | None:
-    """What was said on a line since the last look; None if it is dead."""
-    try:
-        return line.receive()
-    except ConnectionError:
-        return None

@@ -72,7 +72,7 @@ def _serve(line: Line, wait_seconds: float) -> str:
     """Does this node's part of one job; returns its mode."""
     line.send(Hello(host=socket.gethostname(), facts=facts()))
     log.info("met node 0 at %s; waiting for the others", line.peer_ip)
-    message = _next_message(line, wait_seconds)
+    message = _wait_for_message(line, wait_seconds)
     if isinstance(message, Refusal):
         raise ConfigError(f"node 0 ({line.peer_ip}) refused this node: {message.why}")
     if isinstance(message, Over):
@@ -94,19 +94,21 @@ def _serve(line: Line, wait_seconds: float) -> str:
 def _attend(line: Line, job: TrainingJob, ranks: SupervisedProcess) -> None:
     """Returns when the job is completed."""
     while (status := ranks.poll()) is None:
-        for message in _messages(line):
-            if isinstance(message, Over):
-                _heed(message, ranks)
-                return
+        message = _receive(line)
+        if isinstance(message, Over):
+            _heed(message, ranks)
+            return
         time.sleep(_POLL_SECONDS)
-    diagnosis = _diagnosis(job) if status else None
-    line.send(Ended(status=status, diagnosis=diagnosis, log_tail=ranks.log_tail() if status else ""))
-    message = _next_message(line, _LAST_WORD_SECONDS)
-    if status:
-        said = diagnosis.message if diagnosis else ranks.log_tail()
-        raise EngineError(f"the ranks of this node ended with status {status}. Log: {ranks.log_path}\n{said}")
-    assert isinstance(message, Over)
-    _heed(message, ranks)
+    if status == 0:
+        line.send(Ended(status=0))
+        message = _wait_for_message(line, _LAST_WORD_SECONDS)
+        assert isinstance(message, Over)
+        _heed(message, ranks)
+        return
+    diagnosis = _diagnosis(job)
+    line.send(Ended(status=status, diagnosis=diagnosis, log_tail=ranks.log_tail()))
+    said = diagnosis.message if diagnosis else ranks.log_tail()
+    raise EngineError(f"the ranks of this node ended with status {status}. Log: {ranks.log_path}\n{said}")
 
 
 def _heed(message: Over, ranks: SupervisedProcess) -> None:
@@ -117,7 +119,7 @@ def _heed(message: Over, ranks: SupervisedProcess) -> None:
         time.sleep(_POLL_SECONDS)
 
 
-def _messages(line: Line) -> list[Message]:
+def _receive(line: Line) -> Message | None:
     try:
         return line.receive()
     except ConnectionError as error:
@@ -127,10 +129,10 @@ def _messages(line: Line) -> list[Message]:
         ) from error
 
 
-def _next_message(line: Line, wait_seconds: float) -> Message:
+def _wait_for_message(line: Line, wait_seconds: float) -> Message:
     deadline = time.monotonic() + wait_seconds
     while time.monotonic() < deadline:
-        for message in _messages(line):
+        if (message := _receive(line)) is not None:
             return message
         time.sleep(_POLL_SECONDS)
     raise EngineError(f"node 0 ({line.peer_ip}) has said nothing for {wait_seconds / 60:g} minutes")
