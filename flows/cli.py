@@ -1,6 +1,7 @@
 """The command `spot`: start services, run a profile and watch it, plan without running."""
 
 import json
+import logging
 from typing import Annotated
 
 import typer
@@ -59,11 +60,16 @@ def run(
     from deployments.local import up  # noqa: PLC0415
     from flows.watch import run_and_watch  # noqa: PLC0415
     from spot_core.config.spot import SpotConfig, valid_run_name  # noqa: PLC0415
+    from spot_core.training.meeting import join_command  # noqa: PLC0415
 
     # What is wrong is told before anything starts.
-    SpotConfig.from_profile(profile, **overrides(settings or []))
+    train = SpotConfig.from_profile(profile, **overrides(settings or [])).train
     if run_name is not None:
         valid_run_name(run_name)
+    if train.nodes > 1 and train.rendezvous is not None:
+        console.print(
+            f"training takes {train.nodes} nodes; on each other run: {join_command(train.rendezvous)}"
+        )
     up(console)
     parameters = {
         "profile": profile,
@@ -95,6 +101,25 @@ def show(profile: Profile = "demo", settings: Settings = None) -> None:
     console.print(
         yaml.safe_dump(json.loads(config.model_dump_json()), sort_keys=False), markup=False, highlight=False
     )
+
+
+@app.command()
+def join(
+    address: Annotated[
+        str, typer.Argument(help="host:port of the node that runs the stage: train.rendezvous.")
+    ],
+    wait_minutes: Annotated[float, typer.Option(help="How long to wait for the stage to begin.", min=0)] = 60,
+) -> None:
+    """Train as one node of several (train.nodes): run this on every node but the one that runs the pipeline.
+
+    It may be started first, takes part in the whole training stage, and ends with it: with status 0 if training
+    was completed, else with the reason. After a failure start it again, as the stage. All nodes need this project,
+    the store and the model at the same paths. Nodes trust each other: use a private network.
+    """
+    from spot_core.training.node import take_part  # noqa: PLC0415
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    take_part(address, wait_seconds=60 * wait_minutes)
 
 
 @app.command(name="up")

@@ -31,7 +31,7 @@ def progress_artifact(what: str, *, unit: str) -> Iterator[Progress]:
     finished = threading.Event()
 
     def report(done: int, total: int, *, note: str = "") -> None:
-        if not first:
+        if total and not first:  # before, the stage waits for something
             first.append((time.monotonic(), done))
         latest[:] = [(done, total, note)]
 
@@ -45,8 +45,10 @@ def progress_artifact(what: str, *, unit: str) -> Iterator[Progress]:
         if not latest:
             return
         done, total, note = latest[0]
-        text = f"{what}: {done:,} of {total:,} {unit}{_time_left(first[0], done, total)}"
-        text += f"; {note}" if note else ""
+        text = f"{what}: {note}"
+        if first:
+            text = f"{what}: {done:,} of {total:,} {unit}{_time_left(first[0], done, total)}"
+            text += f"; {note}" if note else ""
         show(100.0 * done / max(1, total), text)
         if to_log:
             log.info(text)

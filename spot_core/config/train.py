@@ -2,9 +2,10 @@
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from spot_core.config.base import Section
+from spot_core.errors import ConfigError
 
 Checkpointing = Literal["none", "selective", "full"]
 Objective = Literal["spot_bce", "spot_bco", "dpo", "reward_sft", "sft"]
@@ -75,6 +76,11 @@ class TrainConfig(Section):
     """Also show metrics in this project of Weights & Biases; its key comes from WANDB_API_KEY. TensorBoard's files
     are always written."""
 
+    nodes: int = Field(default=1, ge=1)
+    """Machines that train together, each with `ranks` processes; all see the store and the model at the same path."""
+    rendezvous: str | None = Field(default=None, pattern=r"^[A-Za-z0-9.-]+:[0-9]+$")
+    """With several `nodes`: host:port at which they meet, an address of the machine that runs this stage. On every
+    other one run `spot join host:port`."""
     ranks: int = Field(default=1, ge=1)
     """Training processes on each node: one per GPU, or shares of the cores without one."""
     zero_stage: Literal[0, 1, 2, 3] = 2
@@ -96,6 +102,27 @@ class TrainConfig(Section):
     keep_checkpoints: int = Field(default=1, ge=1)
     """Resumable checkpoints kept while training."""
 
+    @property
+    def world_size(self) -> int:
+        """Training processes on all nodes."""
+        return self.nodes * self.ranks
+
+    @field_validator("rendezvous", mode="before")
+    @classmethod
+    def _rendezvous_is_an_address(cls, address: Any) -> Any:
+        if isinstance(address, str):
+            split_address(address)
+        return address
+
+    @model_validator(mode="after")
+    def _several_nodes_need_a_place_to_meet(self) -> Self:
+        if self.nodes > 1 and self.rendezvous is None:
+            raise ValueError(
+                f"nodes = {self.nodes}, but rendezvous is not set: give host:port, an address of the machine that "
+                "runs this stage and a free port there, e.g. 10.0.0.1:29500"
+            )
+        return self
+
     @model_validator(mode="after")
     def _betas_are_decay_rates(self) -> Self:
         if not all(0 <= beta < 1 for beta in self.betas):
@@ -103,8 +130,22 @@ class TrainConfig(Section):
         return self
 
 
+def split_address(address: str) -> tuple[str, int]:
+    """Returns host and port of ``host:port``.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    host, colon, port = address.rpartition(":")
+    if not (colon and host and port.isdecimal() and 0 < int(port) < 2**16):
+        raise ConfigError(f"{address!r} is no address: write host:port, e.g. 10.0.0.1:29500")
+    return host, int(port)
+
+
 _SPEED_SETTINGS = frozenset(
     {
+        "nodes",
+        "rendezvous",
         "ranks",
         "zero_stage",
         "cpu_offload",

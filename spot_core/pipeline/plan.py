@@ -16,6 +16,7 @@ from spot_core.pipeline import rollout
 from spot_core.pipeline.resolve import Resolver
 from spot_core.report.markdown import block, table
 from spot_core.runs import Run
+from spot_core.training.meeting import join_command
 from spot_core.training.preflight import estimate_worst_case
 
 _CHARACTERS_PER_TOKEN = (
@@ -27,7 +28,7 @@ _ASSUMED_RESPONSE_TOKENS = 1000
 
 @dataclass
 class Plan:
-    """What a dry run found out. ``notes`` say what could not be known here, and why."""
+    """What a dry run found out. ``notes`` say what could not be known here, and what is left to a person."""
 
     config: SpotConfig
     stages: list[tuple[str, str, str]] = field(default_factory=list)
@@ -82,6 +83,9 @@ def make_plan(config: SpotConfig, *, refresh: tuple[str, ...] = ()) -> Plan:
     _list_stages(plan, resolver)
     _estimate_tokens(plan, resolver, questions)
     _estimate_memory(plan, resolver.model_path)
+    if config.train.nodes > 1 and config.train.rendezvous is not None:
+        command = join_command(config.train.rendezvous)
+        plan.notes.append(f"training takes {config.train.nodes} nodes; on each other one run: {command}")
     return plan
 
 
@@ -174,4 +178,4 @@ def _estimate_memory(plan: Plan, model_path: Path | None) -> None:
     train = plan.config.train
     # A recipe in bf16 is meant for GPUs, wherever it is planned.
     on_gpu = has_gpu() or train.precision == "bf16"
-    plan.memory = str(estimate_worst_case(numbers, train, world_size=train.ranks, on_gpu=on_gpu))
+    plan.memory = str(estimate_worst_case(numbers, train, world_size=train.world_size, on_gpu=on_gpu))

@@ -84,7 +84,12 @@ def make_reference(
         output_dir=writer.work / "out",
         scratch_dir=writer.work / "scratch",
     )
-    launch(job, log_path=writer.folder.parent / "logs" / "reference.log", on_progress=on_progress)
+    launch(
+        job,
+        log_path=writer.folder.parent / "logs" / "reference.log",
+        on_progress=on_progress,
+        on_wait=lambda said: on_progress(0, 0, note=said),
+    )
     table = pq.read_table(job.output_dir / "reference.parquet", schema=schemas.REFERENCE)
     tokens = pc.sum(table["chosen_tokens"]).as_py() or 0
     writer.complete(
@@ -143,6 +148,7 @@ def make_train(
             log_path=writer.folder.parent / "logs" / "train.log",
             on_metrics=follow.on_metrics,
             on_progress=follow.on_progress,
+            on_wait=lambda said: on_progress(0, 0, note=said),
         )
     steps = list(read_plain_lines(job.metrics_path))
     card = model_card(

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from spot_core.config.train import TrainConfig
 from spot_core.errors import ConfigError
 from spot_core.training.job import TrainingJob
 from spot_core.training.reporting import truncate
@@ -30,11 +31,22 @@ class Checkpoint:
     """Size of metrics.jsonl at this step."""
     delta: dict[str, Any]
     """State of δ."""
+    universal: bool = False
+    """Its state is stored by parameter and not by rank, so that any number of ranks can go on from it."""
 
     @property
     def tag(self) -> str:
         """Name of its folder."""
-        return f"step-{self.steps_done:06d}"
+        return f"step-{self.steps_done:06d}" + ("-universal" if self.universal else "")
+
+    def fits(self, settings: TrainConfig) -> bool:
+        """True if ranks laid out like this can load it as it is."""
+        if self.universal:
+            return True
+        same_ranks = (
+            self.world_size == settings.world_size or self.zero_stage == 0
+        )  # where nothing is sharded
+        return same_ranks and self.zero_stage == settings.zero_stage
 
 
 def mark_complete(state_dir: Path, checkpoint: Checkpoint, keep: int) -> None:
@@ -54,21 +66,19 @@ def latest(state_dir: Path) -> Checkpoint | None:
     return next(reversed(_complete(state_dir)), None)
 
 
-def find_resumable(job: TrainingJob, world_size: int) -> Checkpoint | None:
-    """Returns the checkpoint to go on from, if there is one.
+def find_resumable(job: TrainingJob) -> Checkpoint | None:
+    """Returns the checkpoint to go on from, if there is one; it may have to be laid out anew first.
 
     Raises:
-        ConfigError: it was written by other ranks or another ZeRO stage, whose shards would not fit.
+        ConfigError: it was written at a ZeRO stage whose state is of another kind.
     """
-    found = latest(job.state_dir)
-    if found is not None:
-        here = (world_size, job.settings.zero_stage)
-        if here != (found.world_size, found.zero_stage):
-            raise ConfigError(
-                f"{job.state_dir / found.tag} was written by {found.world_size} ranks at ZeRO stage "
-                f"{found.zero_stage}, and cannot go on with {here[0]} at stage {here[1]}: set ranks and zero_stage "
-                f"back, or delete {job.state_dir} to train from the start"
-            )
+    found, stage = latest(job.state_dir), job.settings.zero_stage
+    if found is not None and found.zero_stage != stage and not {found.zero_stage, stage} <= {1, 2}:
+        raise ConfigError(
+            f"{job.state_dir / found.tag} was written at ZeRO stage {found.zero_stage}, and training cannot go on "
+            f"from it at stage {stage}: set zero_stage back to {found.zero_stage}, or delete {job.state_dir} to "
+            "train from the start"
+        )
     return found
 
 
@@ -89,4 +99,4 @@ def refuse_foreign(found: Checkpoint, fingerprint: str, state_dir: Path) -> None
 def _complete(state_dir: Path) -> list[Checkpoint]:
     markers = sorted(state_dir.glob(f"step-*/{_MARKER}"))
     found = [Checkpoint(**json.loads(marker.read_text(encoding="utf-8"))) for marker in markers]
-    return sorted(found, key=lambda checkpoint: checkpoint.steps_done)
+    return sorted(found, key=lambda checkpoint: (checkpoint.steps_done, checkpoint.universal))

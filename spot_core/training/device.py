@@ -2,9 +2,11 @@
 
 import os
 import resource
+import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import psutil
 import torch
@@ -18,6 +20,7 @@ from spot_core.training.job import TrainingJob
 from spot_core.training.logprobs import disable_dropout
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+T = TypeVar("T")
 _COLLECTIVE_TIMEOUT = timedelta(minutes=30)
 
 
@@ -44,7 +47,7 @@ def join(job: TrainingJob) -> Place:
     """Joins the process group of the torchrun that started this process.
 
     Raises:
-        ConfigError: more ranks than GPUs.
+        ConfigError: more ranks on this node than GPUs.
     """
     backend = job.backend
     if backend == "auto":
@@ -54,12 +57,19 @@ def join(job: TrainingJob) -> Place:
         local_rank, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
         if local_rank >= gpus:
             raise ConfigError(
-                f"ranks = {job.settings.ranks}, but this machine has {gpus} GPUs: set ranks to {gpus}"
+                f"ranks = {job.settings.ranks}, but {socket.gethostname()} has {gpus} GPUs: set ranks to {gpus}"
             )
         device = torch.device("cuda", local_rank)
         torch.cuda.set_device(device)
     dist.init_process_group(backend, timeout=_COLLECTIVE_TIMEOUT)
     return Place(dist.get_rank(), dist.get_world_size(), device, backend)
+
+
+def from_first(place: Place, look: Callable[[], T]) -> T:
+    """Returns on every rank what ``look`` gives on rank 0; all must call it."""
+    box: list[Any] = [look() if place.is_first else None]
+    dist.broadcast_object_list(box, src=0, device=place.device)
+    return box[0]
 
 
 def load_config(job: TrainingJob) -> PretrainedConfig:

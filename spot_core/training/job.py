@@ -1,11 +1,14 @@
 """The order of work that `launch` writes to JSON and every training rank reads."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 
 from spot_core.config.train import TrainConfig
+
+AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]
+"""Other nodes read the job in a folder of their own."""
 
 
 class TrainingJob(BaseModel):
@@ -18,18 +21,18 @@ class TrainingJob(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
     mode: Literal["reference", "train"]
-    model_path: Path
+    model_path: AbsolutePath
     """Folder of a Hugging Face checkpoint: π_ref, and π_θ at its start."""
     base_model: str | None = None
     """What a saved adapter calls that model; None leaves it nameless."""
     trust_remote_code: bool = False
-    pairs: tuple[Path, ...]
+    pairs: tuple[AbsolutePath, ...]
     """Parquet files: question_id, sample, prompt_token_ids, response_token_ids (y⁻), rectified_token_ids (y⁺)."""
-    reference: tuple[Path, ...] | None = None
+    reference: tuple[AbsolutePath, ...] | None = None
     """Parquet files of an earlier ``reference`` job; None in that mode."""
     settings: TrainConfig
-    output_dir: Path
-    scratch_dir: Path
+    output_dir: AbsolutePath
+    scratch_dir: AbsolutePath
     backend: Literal["auto", "gloo", "nccl"] = "auto"
     """gloo trains on the CPU, nccl on GPUs; auto takes GPUs where there are some."""
 

@@ -1,22 +1,25 @@
-"""Runs a training job in ranks of its own, and reports what they do while they do it."""
+"""Runs a training job in ranks of its own, on this node and the others, and reports what they do while they do it."""
 
 import json
-import os
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from spot_core import errors
-from spot_core.devices import has_gpu
 from spot_core.errors import EngineError, InputError, SpotError
-from spot_core.processes.supervised import SupervisedProcess
 from spot_core.training.checkpoints import cut_metrics, find_resumable
 from spot_core.training.job import TrainingJob
+from spot_core.training.line import Diagnosis
+from spot_core.training.meeting import Meeting, NodeFailure, join_command
+from spot_core.training.ranks import ranks_of
+from spot_core.training.relayout import make_universal
 from spot_core.training.reporting import LineTail
 
 POLL_SECONDS = 0.5
+WAIT_FOR_NODES_SECONDS = 600.0
+_CAUSE_SECONDS = 10.0
+"""How long to wait, when ranks fail here, for what other nodes say: the cause may be there."""
 
 
 def launch(
@@ -25,20 +28,26 @@ def launch(
     log_path: Path,
     on_metrics: Callable[[dict[str, Any]], None] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
+    on_wait: Callable[[str], None] | None = None,
+    wait_seconds: float = WAIT_FOR_NODES_SECONDS,
 ) -> None:
     """Runs ``job`` under torchrun and returns when its output is complete.
 
-    Training goes on from the last complete checkpoint in the job's scratch folder, if there is one.
+    Training goes on from the last complete checkpoint in the job's scratch folder, if there is one, with any number
+    of ranks. With several nodes this is node 0: it waits until the others have come (see `spot_core.training.node`).
 
     Args:
-        log_path: what the ranks print, appended.
+        log_path: what the ranks print, appended; those of other nodes print into files beside it.
         on_metrics: called with each optimizer step's row, once and in order; steps of an earlier attempt that
             this one goes on from come first.
         on_progress: called with (done, total): optimizer steps, or pairs in ``reference`` mode.
+        on_wait: called with what a person has to do when other nodes are waited for.
+        wait_seconds: how long to wait for them.
 
     Raises:
         UserError: the model folder, the pairs or the settings cannot be used.
-        EngineError: a rank failed or was killed; the message ends with the end of the log or the diagnosis.
+        EngineError: a node did not come or went away, or a rank failed or was killed; the message ends with the
+            end of the log or the diagnosis.
     """
     if not (job.model_path / "config.json").is_file():
         raise InputError(f"model path {job.model_path} is no model folder: it has no config.json")
@@ -47,7 +56,10 @@ def launch(
     job.error_path.unlink(missing_ok=True)
     job.progress_path.unlink(missing_ok=True)
     if job.mode == "train":
-        cut_metrics(job, find_resumable(job, job.settings.ranks))
+        found = find_resumable(job)
+        if found is not None and not found.fits(job.settings):
+            found = make_universal(job, found, log_path=log_path)
+        cut_metrics(job, found)
     job.job_path.write_text(job.model_dump_json(), encoding="utf-8")
 
     metrics, progress = LineTail(job.metrics_path), LineTail(job.progress_path)
@@ -60,42 +72,31 @@ def launch(
             if on_progress is not None:
                 on_progress(row["done"], row["total"])
 
-    with SupervisedProcess(_command(job), log_path=log_path, env=_environment(job)) as ranks:
-        while (status := ranks.poll()) is None:
+    with Meeting(job.settings) as meeting:
+        meeting.gather(wait_seconds, on_wait)
+        seat = meeting.begin(job, log_path=log_path)
+        with ranks_of(job, seat, log_path=log_path) as ranks:
+            while (status := ranks.poll()) is None and not meeting.failures():
+                report()
+                time.sleep(POLL_SECONDS)
             report()
-            time.sleep(POLL_SECONDS)
-        report()
-        if status != 0:
-            raise _failure(job, status, ranks.log_tail())
+            if status != 0:
+                raise _failure(job, status, ranks.log_tail(), meeting.failures(_CAUSE_SECONDS))
 
 
-def _command(job: TrainingJob) -> list[str]:
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--max-restarts", "0"]
-    ranks = ["--nproc_per_node", str(job.settings.ranks)]
-    return [*torchrun, *ranks, "-m", "spot_core.training.worker", str(job.job_path)]
-
-
-def _environment(job: TrainingJob) -> dict[str, str]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    environment = {
-        "OMP_NUM_THREADS": str(max(1, cores // job.settings.ranks)),
-        "HF_HUB_OFFLINE": "1",  # the model is a folder
-        "PYTHONWARNINGS": "ignore::FutureWarning",  # DeepSpeed's calls into torch, once per rank
-    }
-    if job.backend == "gloo" or (job.backend == "auto" and not has_gpu()):
-        environment["DS_ACCELERATOR"] = "cpu"
-    return environment
-
-
-def _failure(job: TrainingJob, status: int, log_tail: str) -> SpotError:
-    """What went wrong: a rank's own diagnosis in its own class, or the end of the log."""
+def _failure(job: TrainingJob, status: int | None, log_tail: str, elsewhere: list[NodeFailure]) -> SpotError:
+    """What went wrong: a rank's own diagnosis in its own class, or what other nodes and the end of the log say."""
+    diagnoses = [failed.diagnosis for failed in elsewhere if failed.diagnosis is not None]
     if job.error_path.exists():
-        said = json.loads(job.error_path.read_text(encoding="utf-8"))
-        kind: type[SpotError] = getattr(errors, said["kind"])
+        diagnoses.insert(0, Diagnosis(**json.loads(job.error_path.read_text(encoding="utf-8"))))
+    if diagnoses:
+        kind: type[SpotError] = getattr(errors, diagnoses[0].kind)
         if not issubclass(kind, EngineError):
-            return kind(said["message"])
-        return EngineError(f"{log_tail}\n{said['message']}")
-    return EngineError(
-        f"training ranks ended with status {status}; a rerun goes on from the last checkpoint. End of the log:\n"
-        f"{log_tail}"
-    )
+            return kind(diagnoses[0].message)
+        return EngineError(f"{log_tail}\n{diagnoses[0].message}")
+    what = "another node has failed" if status is None else f"training ranks ended with status {status}"
+    remedy = "a rerun goes on from the last checkpoint"
+    if job.settings.rendezvous is not None and job.settings.nodes > 1:
+        remedy += f", once `{join_command(job.settings.rendezvous)}` is started again on every other node"
+    others = "".join(f"{failed.node}: {failed.said}\n" for failed in elsewhere)
+    return EngineError(f"{what}; {remedy}.\n{others}End of the log:\n{log_tail}")

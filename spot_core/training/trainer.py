@@ -22,7 +22,7 @@ from spot_core.training.checkpoints import (
     refuse_foreign,
 )
 from spot_core.training.checks import check_first_loss, check_grad_norm, check_loss, check_memory
-from spot_core.training.device import DTYPES, Place, load_config, load_policy, peak_bytes
+from spot_core.training.device import DTYPES, Place, from_first, load_config, load_policy, peak_bytes
 from spot_core.training.export import export
 from spot_core.training.flops import ModelFlops, measure_peak
 from spot_core.training.job import TrainingJob
@@ -35,7 +35,7 @@ from spot_core.training.preflight import GIB
 from spot_core.training.reporting import append_line
 from spot_core.training.rows import collate
 from spot_core.training.schedule import learning_rate
-from spot_core.training.zero import build_engine, full_weights, optimizer_step
+from spot_core.training.zero import build_engine, full_weights, load_state, optimizer_step
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,10 @@ class Trainer:
             add_adapters(model, self.settings.lora, self.settings.seed)
         set_checkpointing(model, self.settings.gradient_checkpointing)
         self.flops = ModelFlops.of(model) if place.on_gpu else None
-        self.engine = build_engine(SequenceLogProbs(model), self.settings, place)
+        # Rank 0 looks: another node may still see an older state of a folder on shared storage.
+        self.found = from_first(place, lambda: find_resumable(job))
+        universal = self.found is not None and self.found.universal
+        self.engine = build_engine(SequenceLogProbs(model), self.settings, place, universal=universal)
         self.delta = objectives.Delta(self.settings)
         self.steps_done = 0
         self.fingerprint = _fingerprint(job, pairs, reference)
@@ -182,19 +185,13 @@ class Trainer:
         return flops / (seconds * self.peak * self.place.world_size)
 
     def _resume(self) -> None:
-        # All ranks see the same checkpoint: the next one is written after a step that they make together.
-        found = find_resumable(self.job, self.place.world_size)
+        found = self.found
         if self.place.is_first:
             cut_metrics(self.job, found)
         if found is None:
             return
         refuse_foreign(found, self.fingerprint, self.job.state_dir)
-        self.engine.load_checkpoint(
-            str(self.job.state_dir),
-            tag=found.tag,
-            load_module_strict=self.settings.lora is None,  # frozen weights are not in it
-            load_lr_scheduler_states=False,
-        )
+        load_state(self.engine, self.job.state_dir / found.tag, self.settings)
         self.delta.load_state_dict(found.delta)
         self.steps_done = found.steps_done
         log.info("going on after step %d of %d", found.steps_done, len(self.plan))

@@ -1,5 +1,6 @@
 """The DeepSpeed engine: its configuration, and the fp32 weights back out of its shards."""
 
+from pathlib import Path
 from typing import Any
 
 import deepspeed
@@ -37,8 +38,14 @@ def engine_config(settings: TrainConfig, parameters: int) -> dict[str, Any]:
     }
 
 
-def build_engine(module: nn.Module, settings: TrainConfig, place: Place) -> deepspeed.DeepSpeedEngine:
-    """Returns ``module`` under ZeRO with AdamW; vectors (norms, biases) are not decayed."""
+def build_engine(
+    module: nn.Module, settings: TrainConfig, place: Place, *, universal: bool
+) -> deepspeed.DeepSpeedEngine:
+    """Returns ``module`` under ZeRO with AdamW; vectors (norms, biases) are not decayed.
+
+    Args:
+        universal: the checkpoint to go on from, if there is one, is stored by parameter and not by rank.
+    """
     _leave_out_shared_memory_op()
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     groups = [
@@ -52,11 +59,30 @@ def build_engine(module: nn.Module, settings: TrainConfig, place: Place) -> deep
         fused=True,
     )
     config = engine_config(settings, sum(parameter.numel() for parameter in trained))
+    config["checkpoint"] = {"load_universal": universal}
     deepspeed.init_distributed(dist_backend=place.backend, verbose=False)
     engine, *_ = deepspeed.initialize(
         model=module, optimizer=optimizer, config=config, dist_init_required=False
     )
     return engine
+
+
+def load_state(engine: deepspeed.DeepSpeedEngine, folder: Path, settings: TrainConfig) -> None:
+    """Takes up the weights and optimizer state in ``folder``; learning rates are set at every step anyway."""
+    decays = [group["weight_decay"] for group in engine.optimizer.param_groups]
+    engine.load_checkpoint(
+        str(folder.parent),
+        tag=folder.name,
+        load_module_strict=settings.lora is None,  # frozen weights are not in it
+        load_lr_scheduler_states=False,
+    )
+    if settings.zero_stage == 3:
+        # From a universal checkpoint DeepSpeed gives every group the decay of the first one, and all groups one
+        # counter of steps, which then runs as many times too fast.
+        for group, decay in zip(engine.optimizer.param_groups, decays, strict=True):
+            group["weight_decay"] = decay
+        for state in engine.optimizer.optimizer.state.values():
+            state["step"] = state["step"].clone()
 
 
 def optimizer_step(engine: deepspeed.DeepSpeedEngine, settings: TrainConfig) -> float:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from spot_core.training.launch import launch
-from tests.spot_core.training.stage import PAIRS, Stage
+from tests.spot_core.training.stage import PAIRS, STEPS, Stage
 
 
 @pytest.fixture(autouse=True)
@@ -35,5 +35,5 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
 
 @pytest.fixture(scope="session")
 def undisturbed(stage: Stage) -> list[dict[str, Any]]:
-    """The rows of a training job of ``stage`` that nothing happened to."""
-    return stage.train("undisturbed")
+    """The rows of a training job of ``stage`` that nothing happened to; all of its checkpoints are kept."""
+    return stage.train("undisturbed", keep_checkpoints=STEPS)

@@ -34,7 +34,7 @@ def run_together(jobs: Sequence[TrainingJob], log_path: Path) -> None:
     """Trains every job on its number of ranks; one that is refused leaves the reason in its ``error_path``."""
     for job in jobs:
         for folder in (job.output_dir, job.scratch_dir):
-            folder.mkdir(parents=True)
+            folder.mkdir(parents=True, exist_ok=True)
         job.job_path.write_text(job.model_dump_json(), encoding="utf-8")
     command = [
         sys.executable,

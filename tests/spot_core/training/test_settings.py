@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -124,18 +125,38 @@ def test_resume_cuts_metrics_to_the_checkpoint(tmp_path: Path) -> None:
     size = append_line(job.metrics_path, {"step": 0})
     append_line(job.metrics_path, {"step": 1})
     mark_complete(job.state_dir, _checkpoint(job, 1, size), keep=1)
-    found = find_resumable(job, world_size=2)
+    found = find_resumable(job)
     cut_metrics(job, found)
     assert LineTail(job.metrics_path).new_rows() == [{"step": 0}]
 
 
-def test_other_ranks_or_another_job_are_refused(tmp_path: Path) -> None:
+def test_a_checkpoint_fits_the_layout_that_wrote_it_or_any_once_it_is_universal(tmp_path: Path) -> None:
+    of_two = _checkpoint(_job(tmp_path), 1)
+    assert of_two.fits(TrainConfig(ranks=2))
+    assert of_two.fits(TrainConfig(nodes=2, rendezvous="node0:29500"))
+    assert not of_two.fits(TrainConfig(ranks=3)) and not of_two.fits(TrainConfig(ranks=2, zero_stage=1))
+    universal = replace(of_two, universal=True)
+    assert universal.fits(TrainConfig(ranks=3)) and universal.tag == "step-000001-universal"
+
+
+def test_a_universal_checkpoint_takes_the_place_of_the_one_it_was_made_of(tmp_path: Path) -> None:
+    job = _job(tmp_path)
+    found = _checkpoint(job, 7)
+    mark_complete(job.state_dir, found, keep=1)
+    (job.state_dir / "step-000007-universal").mkdir()
+    assert latest(job.state_dir) == found
+    mark_complete(job.state_dir, replace(found, universal=True), keep=1)
+    assert latest(job.state_dir) == replace(found, universal=True)
+    assert [path.name for path in job.state_dir.iterdir()] == ["step-000007-universal"]
+
+
+def test_sharded_weights_or_another_job_are_refused(tmp_path: Path) -> None:
     job = _job(tmp_path)
     mark_complete(job.state_dir, _checkpoint(job, 1), keep=1)
-    with pytest.raises(ConfigError, match="written by 2 ranks"):
-        find_resumable(job, world_size=3)
+    with pytest.raises(ConfigError, match=r"at ZeRO stage 2, .* at stage 3: set zero_stage back to 2"):
+        find_resumable(_job(tmp_path, zero_stage=3))
     with pytest.raises(ConfigError, match="other settings"):
-        refuse_foreign(find_resumable(job, world_size=2), "another", job.state_dir)
+        refuse_foreign(find_resumable(job), "another", job.state_dir)
 
 
 def test_a_half_written_line_waits_for_its_end(tmp_path: Path) -> None:
