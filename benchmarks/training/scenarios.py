@@ -28,6 +28,7 @@ _COMMON = {
     "save_dtype": "fp32",
     "gradient_checkpointing": "none",
     "checkpoint_every_steps": 0,
+    "zero_stage": 0,  # neither side shards anything
 }
 
 
@@ -53,7 +54,7 @@ def demo(folder: Path, store: str, count: int | None) -> Scenario:
 def few_shot(folder: Path, store: str, count: int | None) -> Scenario:
     """SmolLM2's real pairs behind their few-shot prompt."""
     config = SpotConfig.from_profile("smollm2", store=store)
-    train = config.train.model_copy(update=_COMMON)
+    train = config.train.model_copy(update={**_COMMON, "gradient_checkpointing": "selective"})
     return _of_run(folder, "few_shot", config, train=train, count=count or 32, trl_batch=2)
 
 
@@ -80,7 +81,7 @@ def long(folder: Path, store: str, count: int | None) -> Scenario:
     path = folder / "pairs.parquet"
     pq.write_table(pa.table(dict(zip(names, zip(*rows, strict=True), strict=True))), path)
     train = TrainConfig(
-        **_COMMON,
+        **{**_COMMON, "gradient_checkpointing": "selective"},
         beta=0.1,
         learning_rate=1e-5,
         batch_size=8,
