@@ -103,39 +103,40 @@ class _TokenLogProbs(torch.autograd.Function):
         rows = budget.rows(len(weight))
         keep = any(ctx.needs_input_grad) and transform.softcap is None
         keep = keep and len(hidden) * len(weight) <= budget.kept
-        logprobs, normalisers, kept = [], [], []
+        logprobs, largest, normalisers, kept = [], [], [], []
         for hidden_chunk, token_chunk in zip(hidden.split(rows), tokens.split(rows), strict=True):
             logits = transform(nn.functional.linear(hidden_chunk, weight, bias))
-            normaliser = logits.logsumexp(-1, keepdim=True)
-            logprobs.append((logits.gather(-1, token_chunk[:, None]) - normaliser)[:, 0])
-            normalisers.append(normaliser)
+            # The largest is taken off first: near π = 1 what matters is how far the others are below it.
+            largest.append(logits.amax(-1, keepdim=True))
+            normalisers.append(logits.sub_(largest[-1]).logsumexp(-1, keepdim=True))
+            logprobs.append((logits.gather(-1, token_chunk[:, None]) - normalisers[-1])[:, 0])
             if keep:
-                kept.append(logits.sub_(normaliser).exp_())
-        ctx.save_for_backward(hidden, weight, bias, tokens, torch.cat(normalisers))
+                kept.append(logits.sub_(normalisers[-1]).exp_())
+        ctx.save_for_backward(hidden, weight, bias, tokens, torch.cat(largest), torch.cat(normalisers))
         ctx.kept, ctx.transform, ctx.rows = kept, transform, rows
         return torch.cat(logprobs)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = gradients
-        hidden, weight, bias, tokens, normalisers = ctx.saved_tensors
+        hidden, weight, bias, tokens, largest, normalisers = ctx.saved_tensors
         wide = torch.promote_types(weight.dtype, torch.float32)
         by_weight = torch.zeros_like(weight, dtype=wide) if ctx.needs_input_grad[1] else None
         by_bias = torch.zeros_like(bias, dtype=wide) if bias is not None and ctx.needs_input_grad[2] else None
-        by_hidden = torch.empty_like(hidden)
-        parts = (part.split(ctx.rows) for part in (hidden, tokens, normalisers, gradient, by_hidden))
-        for number, (states, ids, normaliser, of_logprob, out) in enumerate(zip(*parts, strict=True)):
+        by_hidden = []
+        parts = (part.split(ctx.rows) for part in (hidden, tokens, largest, normalisers, gradient))
+        for number, (states, ids, most, normaliser, of_logprob) in enumerate(zip(*parts, strict=True)):
             if ctx.kept:
                 probabilities, slope = ctx.kept[number], ctx.transform.scale
             else:
                 raw = nn.functional.linear(states, weight, bias)
-                probabilities = ctx.transform(raw).sub_(normaliser).exp_()
+                probabilities = ctx.transform(raw).sub_(most).sub_(normaliser).exp_()
                 slope = ctx.transform.derivative(raw)
             # d log π(t) / d z = [v = t] − p_v
             by_logits = probabilities.mul_(-of_logprob[:, None])
             by_logits.scatter_add_(-1, ids[:, None], of_logprob[:, None])
             by_logits = by_logits.mul_(slope).to(weight.dtype)
-            torch.mm(by_logits, weight, out=out)
+            by_hidden.append(by_logits @ weight)
             if by_weight is not None:
                 if weight.dtype == wide:
                     by_weight.addmm_(by_logits.t(), states)
@@ -145,7 +146,7 @@ class _TokenLogProbs(torch.autograd.Function):
                 by_bias += by_logits.sum(0)
         ctx.kept = []
         return (
-            by_hidden,
+            torch.cat(by_hidden),
             None if by_weight is None else by_weight.to(weight.dtype),
             None if by_bias is None else by_bias.to(bias.dtype),
             None,
