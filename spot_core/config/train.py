@@ -94,9 +94,9 @@ class TrainConfig(Section):
     rows: Literal["auto", "merged", "plain"] = "auto"
     """Merge what pairs share into one row, or give every sequence a row of its own; `auto` merges where it is right."""
     row_tokens: int | None = Field(default=None, ge=16)
-    """Tokens that one packed row is filled to. Unset: 256 on CPU (attention is dense there), 8,192 on a GPU."""
+    """Tokens that one packed row is filled to. Unset: 160 on CPU (attention is dense there), 8,192 on a GPU."""
     micro_batch_tokens: int | None = Field(default=None, ge=16)
-    """Tokens, padding included, of one forward pass per rank. Unset: 4,096 on CPU, 8,192 on a GPU."""
+    """Tokens, padding included, of one forward pass per rank. Unset: 1,024 on CPU, 8,192 on a GPU."""
     checkpoint_every_steps: int = Field(default=50, ge=0)
     """Optimizer steps between resumable checkpoints; 0 makes none."""
     keep_checkpoints: int = Field(default=1, ge=1)

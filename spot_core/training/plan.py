@@ -30,9 +30,10 @@ class RowBudget:
     def of(cls, settings: TrainConfig, *, on_gpu: bool, merged: bool = True) -> "RowBudget":
         """The budgets of ``settings``, or those that suit the device.
 
-        On CPU attention is dense, so rows are short and many; a GPU prefers few long ones. No pair joins a plain row.
+        On CPU attention is dense and caches are small, so rows are short and few at a time; a GPU prefers few long ones.
+        No pair joins a plain row.
         """
-        row_tokens, micro_batch_tokens = (8192, 8192) if on_gpu else (256, 4096)
+        row_tokens, micro_batch_tokens = (8192, 8192) if on_gpu else (160, 1024)
         return cls(
             (settings.row_tokens or row_tokens) if merged else 1,
             settings.micro_batch_tokens or micro_batch_tokens,

@@ -64,6 +64,9 @@ def build_engine(
     engine, *_ = deepspeed.initialize(
         model=module, optimizer=optimizer, config=config, dist_init_required=False
     )
+    if _plain(settings) and place.world_size == 1:
+        # DeepSpeed would copy all gradients to reduce them over one rank.
+        engine.enable_backward_allreduce = False
     return engine
 
 
