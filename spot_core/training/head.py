@@ -40,11 +40,10 @@ class LogitTransform:
             logits = self.softcap * torch.tanh(logits / self.softcap)
         return logits
 
-    def derivative(self, raw: Tensor) -> Tensor | float:
-        """dz / d(W h + b), from W h + b."""
-        if self.softcap is None:
-            return self.scale
-        return self.scale * (1.0 - torch.tanh(raw * (self.scale / self.softcap)).square())
+    def cap_slope(self, raw: Tensor) -> Tensor:
+        """dz / d(scale · (W h + b)), from W h + b, of a model that caps."""
+        assert self.softcap is not None
+        return 1.0 - torch.tanh(raw * (self.scale / self.softcap)).square()
 
 
 @dataclass(frozen=True)
@@ -108,10 +107,12 @@ class _TokenLogProbs(torch.autograd.Function):
             logits = transform(nn.functional.linear(hidden_chunk, weight, bias))
             # The largest is taken off first: near π = 1 what matters is how far the others are below it.
             largest.append(logits.amax(-1, keepdim=True))
-            normalisers.append(logits.sub_(largest[-1]).logsumexp(-1, keepdim=True))
-            logprobs.append((logits.gather(-1, token_chunk[:, None]) - normalisers[-1])[:, 0])
+            chosen = logits.sub_(largest[-1]).gather(-1, token_chunk[:, None])
+            total = logits.exp_().sum(-1, keepdim=True)  # in place: a copy costs as much as the sum
+            normalisers.append(total.log())
+            logprobs.append((chosen - normalisers[-1])[:, 0])
             if keep:
-                kept.append(logits.sub_(normalisers[-1]).exp_())
+                kept.append(logits.div_(total))
         ctx.save_for_backward(hidden, weight, bias, tokens, torch.cat(largest), torch.cat(normalisers))
         ctx.kept, ctx.transform, ctx.rows = kept, transform, rows
         return torch.cat(logprobs)
@@ -126,16 +127,20 @@ class _TokenLogProbs(torch.autograd.Function):
         by_hidden = []
         parts = (part.split(ctx.rows) for part in (hidden, tokens, largest, normalisers, gradient))
         for number, (states, ids, most, normaliser, of_logprob) in enumerate(zip(*parts, strict=True)):
+            slope = None
             if ctx.kept:
-                probabilities, slope = ctx.kept[number], ctx.transform.scale
+                probabilities = ctx.kept[number]
             else:
                 raw = nn.functional.linear(states, weight, bias)
+                if ctx.transform.softcap is not None:
+                    slope = ctx.transform.cap_slope(raw)
                 probabilities = ctx.transform(raw).sub_(most).sub_(normaliser).exp_()
-                slope = ctx.transform.derivative(raw)
             # d log π(t) / d z = [v = t] − p_v
-            by_logits = probabilities.mul_(-of_logprob[:, None])
-            by_logits.scatter_add_(-1, ids[:, None], of_logprob[:, None])
-            by_logits = by_logits.mul_(slope).to(weight.dtype)
+            scaled = (ctx.transform.scale * of_logprob)[:, None]
+            by_logits = probabilities.mul_(-scaled).scatter_add_(-1, ids[:, None], scaled)
+            if slope is not None:
+                by_logits.mul_(slope)
+            by_logits = by_logits.to(weight.dtype)
             by_hidden.append(by_logits @ weight)
             if by_weight is not None:
                 if weight.dtype == wide:

@@ -124,7 +124,7 @@ def _merge(rows: list[dict[str, object]], job: TrainingJob, place: Place) -> Non
     dist.barrier()
     if not place.is_first:
         return
-    table = pa.concat_tables([pq.read_table(shard(rank)) for rank in range(place.world_size)])
+    table = pa.concat_tables([pq.ParquetFile(shard(rank)).read() for rank in range(place.world_size)])
     table = table.sort_by([("question_id", "ascending"), ("sample", "ascending")])
     target = job.output_dir / "reference.parquet"
     temporary = target.with_suffix(".tmp")
