@@ -1,112 +1,246 @@
-"""Compares an extracted answer with the gold answer without SymPy; decides the easy majority of rows."""
+"""Compares an answer with the gold answer by their structure, part by part.
 
-from fractions import Fraction
+What single expressions are worth is decided by the `Leaf` that is handed in: the cheap rules alone
+(`compare_fast`), which leave some undecided, or those and SymPy (`engine`).
+"""
 
-from spot_core.checker.notation import is_words, normalised, same_spelling
-from spot_core.checker.quantity import Quantity, read_quantity, split_subject
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
-Decision = tuple[str, str]
-"""(verdict, name of the rule that decided)"""
+from spot_core.checker.leaves import Decision, compare_leaves
+from spot_core.checker.notation import is_words, normalised
+from spot_core.checker.quantity import read_quantity
+from spot_core.checker.spans import Bound, Span
+from spot_core.checker.structure import (
+    Expression,
+    Group,
+    Matrix,
+    Named,
+    Node,
+    Union,
+    open_interval,
+    read_structure,
+)
+
+Outcome = Decision | None
+"""None: not decided by this leaf."""
+Leaf = Callable[[str, str], Outcome]
 
 MAX_GOLD_CHARS = 2_000
 """Longer golds are texts, no final answers; only the same text equals them."""
-REPEATING_DIGITS = 4
-"""A decimal with at least so many significant digits may stand for the fraction it rounds (0.3333 for 1/3)."""
+_RELATION = re.compile(r"[=<>]|\\(?:leq|geq|neq)(?![A-Za-z])")
+_VARIABLE = re.compile(r"(?<![\\A-Za-z])[A-Za-z](?![A-Za-z])")
+MAX_FAST_PAIRS = 400
+"""Items of one list times items of the other; more go to a worker, which can be killed."""
 
 
-def compare_fast(answer: str, gold: str) -> Decision | None:
-    """The decision of the cheap rules, or None where only the engine can tell.
+def compare_fast(answer: str, gold: str) -> Outcome:
+    """The decision of the cheap rules, or None where only the engine can tell."""
+    return compare(answer, gold, compare_leaves, most_pairs=MAX_FAST_PAIRS)
 
-    Equal spelling and equal numbers are `correct`; two different plain numbers are `incorrect`.
-    """
+
+def compare(answer: str, gold: str, leaf: Leaf, *, most_pairs: int | None = None) -> Outcome:
+    """The decision on an extracted answer; `most_pairs` bounds the comparisons of two lists (None: no bound)."""
     if answer.strip() == gold.strip():
         return "correct", "exact"
     if len(gold) > MAX_GOLD_CHARS:
         return "ambiguous", "gold_too_long"
     answer, gold = normalised(answer), normalised(gold)
-    return _compare_spelling(answer, gold) or _compare_contents(answer, gold)
+    simple = compare_leaves(answer, gold)
+    if simple is not None and simple[0] == "correct":
+        return simple
+    outcome = _Comparison(leaf, most_pairs).nodes(read_structure(answer), read_structure(gold))
+    # A rule that doubts the texts as they stand (a decimal comma) is not overruled by a list that differs.
+    if simple is not None and simple[0] == "ambiguous" and (outcome is None or outcome[0] != "correct"):
+        return simple
+    return outcome
 
 
-def _compare_spelling(answer: str, gold: str) -> Decision | None:
-    if not answer or not gold:
-        return ("incorrect", "empty") if gold else ("ambiguous", "empty_gold")
-    if same_spelling(answer, gold):
-        return "correct", "normalised"
-    if answer.replace(",", ".") == gold.replace(",", ".") and answer.count(",") + gold.count(",") == 1:
-        return "ambiguous", "decimal_comma"
-    return None
+class _Comparison:
+    def __init__(self, leaf: Leaf, most_pairs: int | None) -> None:
+        self._leaf = leaf
+        self._most_pairs = most_pairs
+
+    def nodes(self, given: Node, wanted: Node) -> Outcome:
+        """The decision on two structures."""
+        kinds = {type(given), type(wanted)}
+        for kind, judge in (
+            (Named, self._named),
+            (Matrix, self._matrices),
+            (Union, self._unions),
+            (Group, self._groups),
+        ):
+            if kind in kinds:
+                return judge(given, wanted)
+        return self._leaf(given.text, wanted.text)
+
+    def _named(self, given: Node, wanted: Node) -> Outcome:
+        if not (isinstance(given, Named) and isinstance(wanted, Named)):
+            other = wanted if isinstance(given, Named) else given
+            if isinstance(other, Expression) and _RELATION.search(other.text):
+                return self._leaf(given.text, wanted.text)
+            return self.nodes(_value(given), _value(wanted))
+        outcome = self.nodes(given.value, wanted.value)
+        if given.name == wanted.name or not given.name or not wanted.name:
+            return outcome
+        equal = outcome is not None and outcome[0] == "correct"
+        if not equal and (_has_variable(wanted.value) or _has_variable(given.value)):
+            return self._leaf(given.text, wanted.text)  # x = y and y = x say the same
+        # y = 2x + 3 and f(x) = 2x + 3 say the same too; x = 5 and y = 5 may not.
+        return ("ambiguous", "other_name") if equal and not _has_variable(wanted.value) else outcome
+
+    def _matrices(self, given: Node, wanted: Node) -> Outcome:
+        if not (isinstance(given, Matrix) and isinstance(wanted, Matrix)):
+            other = wanted if isinstance(given, Matrix) else given
+            if isinstance(other, Expression) and _is_plain(other.text):
+                return "incorrect", "matrix"
+            return self._leaf(given.text, wanted.text)
+        shapes = [[len(row) for row in matrix.rows] for matrix in (given, wanted)]
+        entries = [[entry for row in matrix.rows for entry in row] for matrix in (given, wanted)]
+        if len(entries[0]) != len(entries[1]):
+            return "incorrect", "matrix"
+        outcome = _all((self.nodes(a, b) for a, b in zip(*entries, strict=True)), "matrix")
+        if shapes[0] == shapes[1] or outcome is None or outcome[0] == "incorrect":
+            return outcome
+        vectors = all(len(shape) == 1 or set(shape) == {1} for shape in shapes)
+        return ("ambiguous", "row_or_column") if vectors else ("incorrect", "matrix")
+
+    def _unions(self, given: Node, wanted: Node) -> Outcome:
+        pairs = []
+        for node in (given, wanted):
+            if isinstance(node, Expression) and node.text == r"\mathbb{R}":
+                pairs.append((Span(None, None),))
+            elif isinstance(node, Union):
+                pairs.append(node.spans)
+            elif (span := open_interval(node)) is not None:
+                pairs.append((span,))
+            else:
+                return self._pair_in_brackets(given, wanted)
+        given_spans, wanted_spans = pairs
+        if len(given_spans) != len(wanted_spans):
+            return self._leaf(given.text, wanted.text)
+        return self._matched(given_spans, wanted_spans, self._spans, "interval")
+
+    def _pair_in_brackets(self, given: Node, wanted: Node) -> Outcome:
+        """`[1, 2]` as an answer where the gold is the list 1, 2."""
+        if isinstance(given, Union) and isinstance(wanted, Group) and len(given.spans) == 1:
+            low, high = given.spans[0].low, given.spans[0].high
+            if low and high and low.closed and high.closed:
+                items = tuple(read_structure(bound.text) for bound in (low, high))
+                return self._groups(Group("list", items, given.text), wanted)
+        return self._leaf(given.text, wanted.text)
+
+    def _spans(self, given: Span, wanted: Span) -> Outcome:
+        sides = ((given.low, wanted.low), (given.high, wanted.high))
+        return _all((self._bounds(*side) for side in sides), "interval")
+
+    def _bounds(self, given: Bound | None, wanted: Bound | None) -> Outcome:
+        if given is None or wanted is None:
+            return ("correct" if given is wanted else "incorrect"), "interval"
+        if given.closed != wanted.closed:
+            return "incorrect", "interval"
+        return self.nodes(read_structure(normalised(given.text)), read_structure(normalised(wanted.text)))
+
+    def _groups(self, given: Node, wanted: Node) -> Outcome:
+        if not (isinstance(given, Group) and isinstance(wanted, Group)):
+            return self._group_and_single(given, wanted)
+        named, wanted_named = _by_name(given), _by_name(wanted)
+        if named is not None and wanted_named is not None and named.keys() == wanted_named.keys():
+            return _all((self.nodes(named[name], wanted_named[name]) for name in wanted_named), "named")
+        if "tuple" not in (given.kind, wanted.kind) and wanted_named is None:
+            return self._items(given, wanted)
+        return self._ordered(given, wanted)
+
+    def _ordered(self, given: Group, wanted: Group) -> Outcome:
+        if len(given.items) != len(wanted.items):
+            return "incorrect", wanted.kind
+        pairs = zip(given.items, wanted.items, strict=True)
+        ordered = _all((self.nodes(_value(a), _value(b)) for a, b in pairs), wanted.kind)
+        if ordered is None or ordered[0] == "ambiguous":
+            return ordered
+        kinds = {given.kind, wanted.kind}
+        if ordered[0] == "correct":
+            return ("ambiguous", "set_or_tuple") if kinds == {"set", "tuple"} else ordered
+        if wanted.kind != "tuple" and given.kind == "tuple":
+            unordered = self._items(given, wanted)
+            return ("ambiguous", "order") if unordered and unordered[0] == "correct" else ordered
+        return ordered
+
+    def _items(self, given: Group, wanted: Group) -> Outcome:
+        first, second = (_flattened(group) for group in (given, wanted))
+        return self._matched(first, second, lambda a, b: self.nodes(_value(a), _value(b)), wanted.kind)
+
+    def _group_and_single(self, given: Node, wanted: Node) -> Outcome:
+        if isinstance(given, Group) and len(given.items) == 1:
+            return self.nodes(given.items[0], wanted)
+        if isinstance(wanted, Group) and len(wanted.items) == 1:
+            return self.nodes(given, wanted.items[0])
+        single = wanted if isinstance(given, Group) else given
+        if isinstance(single, Expression) and _is_plain(single.text):
+            return "incorrect", "number_of_answers"
+        return self._leaf(given.text, wanted.text)
+
+    def _matched(
+        self, given: Sequence[Any], wanted: Sequence[Any], equal: Callable[[Any, Any], Outcome], kind: str
+    ) -> Outcome:
+        """Whether the two hold the same, in whatever order."""
+        if len(given) != len(wanted):
+            return "incorrect", kind
+        if self._most_pairs is not None and len(given) * len(wanted) > self._most_pairs:
+            return None
+        left, outcomes = list(given), []
+        for item in wanted:
+            found = [equal(candidate, item) for candidate in left]
+            best = min(range(len(found)), key=lambda position: _rank(found[position]))
+            outcomes.append(found[best])
+            if _rank(found[best]) < _rank(("incorrect", "")):
+                left.pop(best)
+        return _all(outcomes, kind)
 
 
-def _compare_contents(answer: str, gold: str) -> Decision | None:
-    answer_subject, answer = split_subject(answer)
-    gold_subject, gold = split_subject(gold)
-    if answer_subject and gold_subject and answer_subject != gold_subject:
+def _rank(outcome: Outcome) -> int:
+    return 1 if outcome is None else {"correct": 0, "ambiguous": 2, "incorrect": 3}[outcome[0]]
+
+
+def _all(outcomes: Iterable[Outcome], kind: str) -> Outcome:
+    """The decision on a whole whose parts were decided."""
+    worst: Outcome = ("correct", kind)
+    for outcome in outcomes:
+        if outcome is not None and outcome[0] == "incorrect":
+            return "incorrect", kind
+        if outcome is None or (outcome[0] == "ambiguous" and worst is not None):
+            worst = outcome
+    return worst
+
+
+def _value(node: Node) -> Node:
+    return node.value if isinstance(node, Named) else node
+
+
+def _by_name(group: Group) -> dict[str, Node] | None:
+    """The values of `x = 1, y = 2` by name; None where a name is missing or one letter (`x_1, x_2`) comes twice."""
+    named = [item for item in group.items if isinstance(item, Named)]
+    letters = {item.name.partition("_")[0] for item in named}
+    if len(letters) < len(group.items):
         return None
-    given, wanted = read_quantity(answer), read_quantity(gold)
-    if given is not None and wanted is not None:
-        return _compare_quantities(given, wanted)
-    if is_words(answer) and (wanted is not None or (is_words(gold) and " " in gold + answer)):
-        return "incorrect", "words"
-    return None
+    return {item.name: item.value for item in named}
 
 
-def _compare_quantities(given: Quantity, wanted: Quantity) -> Decision | None:
-    # "5 hour" and "5 hours" are the same; "2 hours" and "120 minutes" may be.
-    if given.unit and wanted.unit and given.unit.rstrip("s") != wanted.unit.rstrip("s"):
-        return None
-    decision = _compare_values(given, wanted)
-    if given.unit_certain and wanted.unit_certain:
-        return decision
-    return ("ambiguous", "unit") if decision[0] == "correct" and given.unit != wanted.unit else None
+def _flattened(group: Group) -> tuple[Node, ...]:
+    """The items, those of lists within lists (`1, ±2`) among them; what is written twice counts once."""
+    items: dict[str, Node] = {}
+    for item in group.items:
+        inner = _value(item)
+        nested = _flattened(inner) if isinstance(inner, Group) and inner.kind == "list" else (item,)
+        items |= {"".join(node.text.split()): node for node in nested}
+    return tuple(items.values())
 
 
-def _compare_values(given: Quantity, wanted: Quantity) -> Decision:
-    if given.percent != wanted.percent:
-        if _times_percent(given) == _times_percent(wanted):
-            return "correct", "percent"
-        if given.value == wanted.value:
-            # "What percent …?" is answered by 28 as well as by 28 %; below 1 the reading matters.
-            return ("correct", "percent_sign") if abs(given.value) >= 1 else ("ambiguous", "percent_sign")
-    if given.value == wanted.value:
-        return "correct", "numeric"
-    if _is_rounding_of(given, wanted) or _is_rounding_of(wanted, given):
-        return (
-            ("correct", "rounding")
-            if _digits(given, wanted) >= REPEATING_DIGITS
-            else ("ambiguous", "rounding")
-        )
-    if _is_shortened(given, wanted) or _is_shortened(wanted, given):
-        return "ambiguous", "rounding"
-    return "incorrect", "numeric"
+def _has_variable(node: Node) -> bool:
+    return isinstance(node, Expression) and _VARIABLE.search(node.text) is not None
 
 
-def _is_shortened(short: Quantity, long: Quantity) -> bool:
-    """Whether one decimal is the other one rounded to fewer digits, at least two (3.14 for 3.14159)."""
-    if short.decimals is None or long.decimals is None or not 2 <= short.decimals < long.decimals:
-        return False
-    return round(long.value, short.decimals) == short.value
-
-
-def _times_percent(quantity: Quantity) -> Fraction:
-    return quantity.value / 100 if quantity.percent else quantity.value
-
-
-def _is_rounding_of(rounded: Quantity, exact: Quantity) -> bool:
-    """Whether a decimal is a fraction without a finite decimal form, rounded or cut to the digits it shows."""
-    if not rounded.decimals or exact.decimals is not None or _is_finite_decimal(exact.value):
-        return False
-    return abs(rounded.value - exact.value) < Fraction(1, 10**rounded.decimals)
-
-
-def _is_finite_decimal(value: Fraction) -> bool:
-    rest = value.denominator
-    for prime in (2, 5):
-        while rest % prime == 0:
-            rest //= prime
-    return rest == 1
-
-
-def _digits(first: Quantity, second: Quantity) -> int:
-    """Significant digits of whichever of the two is the decimal."""
-    decimal = first if first.decimals is not None else second
-    return len(str(abs(decimal.value * 10 ** (decimal.decimals or 0))).lstrip("0"))
+def _is_plain(text: str) -> bool:
+    """Whether an expression is a number or a word, so that nothing in it can expand into a list."""
+    return read_quantity(text) is not None or is_words(text)

@@ -14,7 +14,12 @@ MAX_ANSWER_CHARS = 2_000
 
 _THINK_TAG = re.compile("</?think>")
 _END_OF_TURN = re.compile(r"<\|(?:im_start|im_end|eot_id|end_of_text|endoftext)\|>|</s>")
-_BOX = re.compile(r"\\f?boxed\s*\{")
+_BOX = re.compile(r"\\(?:f?boxed|fbox)\s*\{")
+_BOXED_TOKEN = re.compile(r"\\boxed[ \t]+([-+]?[A-Za-z\d.,/]+)")
+_ANNOUNCEMENT_IN_BOX = re.compile(
+    r"\s*(?:\\text\s*\{)?\s*(?:so |thus |therefore )?(?:the )?(?:final |correct )?answer(?: is| *[:=])\s*:?\s*(?P<brace>\})?",
+    re.IGNORECASE,
+)
 MAX_BETWEEN_BOXES = 40
 """Characters between two boxes of one statement, as in `\\boxed{-2} \\quad \\text{and} \\quad \\boxed{1}`."""
 
@@ -24,7 +29,15 @@ _LINE_FORM = re.compile(
     rf"|{_BOLD}answer{_BOLD}[ \t]*(?=\$|\\[(\[]))",
     re.IGNORECASE | re.MULTILINE,
 )
-_SENTENCE_FORM = re.compile(r"\banswer[ \t]+(?:is|are|equals)\b[ \t]*:?", re.IGNORECASE)
+_SENTENCE_FORM = re.compile(
+    r"(?:\banswers?|\b(?:correct|right|best)[ \t]+(?:option|choice))[ \t]+(?:is|are|equals|will be|would be)\b(?![ \t]+not\b)[ \t]*:?"
+    r"|答案(?:是|为|為|[:：])+",
+    re.IGNORECASE,
+)
+_TAG = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
+_REASON = re.compile(
+    r",?[ \t]+(?:because|since|as shown|which|where)\b.*|,[ \t]+(?:as|so|and so)\b.*", re.DOTALL
+)
 _LAST_LINE_A = re.compile(r"^[ \t]*A:[ \t]*(.*)$")
 _SENTENCE_END = re.compile(r"\.[ \t]+(?=[A-Z<])")
 _CLOSING_REMARK = re.compile(r"\.?[ \t]*I hope (?:it is|this is|this|it).{0,40}$", re.IGNORECASE)
@@ -113,7 +126,29 @@ def _closing_boxes(text: str) -> Extraction | None:
         together.insert(0, box)
     answer = _BOX.sub("{", boxes[-1][2]) if _BOX.search(boxes[-1][2]) else boxes[-1][2]
     joined = ", ".join(content for _, _, content in together) if len(together) > 1 else None
-    return Extraction(answer, "boxed", box_list=joined)
+    return Extraction(_without_announcement(answer), "boxed", box_list=joined)
+
+
+def _without_announcement(answer: str) -> str:
+    """`5` for `\\text{The answer is }5`; the box is the announcement."""
+    match = _ANNOUNCEMENT_IN_BOX.match(answer)
+    if match is None:
+        return answer
+    rest = answer[match.end() :]
+    opened = answer[: match.end()].count("{") - answer[: match.end()].count("}")
+    return (rest.removesuffix("}") if opened > 0 else rest).strip() or answer
+
+
+def _boxed_token(text: str) -> Extraction | None:
+    """`\\boxed 5`: TeX boxes what comes next."""
+    tokens = _BOXED_TOKEN.findall(text)
+    return Extraction(_clean(tokens[-1]), "boxed") if tokens and _clean(tokens[-1]) else None
+
+
+def _tagged(text: str) -> Extraction | None:
+    """The last `<answer>…</answer>` of the response, the form that many models are trained to give."""
+    contents = [content.strip() for content in _TAG.findall(text) if content.strip()]
+    return Extraction(contents[-1], "answer_tag") if contents else None
 
 
 def _clean(answer: str) -> str:
@@ -139,7 +174,7 @@ def _announced(text: str) -> Extraction | None:
         if formula and _AFTER_MATH.fullmatch(rest[formula.end() :].split("\n", 1)[0]):
             answer = formula.group()
         else:
-            answer = _SENTENCE_END.split(rest.split("\n", 1)[0], maxsplit=1)[0]
+            answer = _REASON.sub("", _SENTENCE_END.split(rest.split("\n", 1)[0], maxsplit=1)[0])
         if answer := _clean(answer):
             return Extraction(answer, form)
     return None
@@ -169,7 +204,7 @@ def _conclusion(text: str) -> Extraction | None:
 def extract_answer(response: str) -> Extraction | None:
     """The final answer of the response, or None where it states none."""
     text = visible_text(response)
-    for find in (_closing_boxes, _announced, _whole_response, _conclusion):
+    for find in (_closing_boxes, _boxed_token, _tagged, _announced, _whole_response, _conclusion):
         if (extraction := find(text)) is not None:
             return None if len(extraction.answer) > MAX_ANSWER_CHARS else extraction
     return None

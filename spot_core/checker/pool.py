@@ -18,7 +18,7 @@ from typing import Self
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
-from spot_core.checker.comparison import Decision
+from spot_core.checker.leaves import Decision
 from spot_core.checker.rules import SlowCase, decide
 from spot_core.checker.verdict import CheckItem, Kind, Verdict
 from spot_core.checker.worker import compare, start_worker

@@ -1,42 +1,63 @@
-"""Reads a number, in any usual notation, exactly: `1,080`, `.4`, `\\frac{3}{8}`, `1.77e-6`, `2.5 \\times 10^{3}`, `28 pct`."""
+"""Reads a number, in any usual notation, exactly: `1,080`, `.4`, `\\frac{3}{8}`, `1.77e-6`, `2.5 \\times 10^{3}`, `0.\\overline{3}`.
 
+Works on normalised answers (see `notation`).
+"""
+
+import functools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+
+from spot_core.checker.units import measure_of
+from spot_core.checker.words import number_of_words
 
 MAX_CHARS = 200
 """Longer texts are no single number; it also bounds the work per number."""
 MAX_EXPONENT = 400
 """Powers of ten beyond the range of a double are left to the engine, which has a time limit."""
 
-_INTEGER = r"\d{1,3}(?:,\d{3})+(?!\d)|\d+"
+_GROUPED = "|".join(rf"\d{{1,3}}(?:{mark}\d{{3}})+(?!\d)" for mark in (",", "_", "'", "[ ]"))
+_INTEGER = rf"{_GROUPED}|\d{{1,2}}(?:,\d{{2}})+,\d{{3}}(?!\d)|\d+"
 _DECIMAL = rf"(?:{_INTEGER})(?:\.\d*)?|\.\d+"
-_POWER_OF_TEN = r"10\s*(?:\^|\*\*)\s*(?:\{\s*(?P<braced>[-+]?\s*\d+)\s*\}|(?P<plain>[-+]?\d+))"
+_REPEATING = r"\d*\.\d*(?:\\(?:overline|bar|dot)\s*(?:\{\s*\d+\s*\}|\d)|\(\d+\))"
+_POWER_OF_TEN = r"10\s*\^\s*(?:\{\s*(?P<braced>[-+]?\s*\d+)\s*\}|(?P<plain>[-+]?\d))"
+_CURRENCY = r"(?:US|A|C)?[$€£¥₹]|USD|EUR|Rs\.?"
 _NUMBER = re.compile(
     rf"""
-    (?P<sign>[-+]?)\s*(?:[$€£¥]|USD|EUR)?\s*(?P<sign2>[-+]?)\s*
+    (?P<sign>[-+]?)\s*(?P<currency>{_CURRENCY})?\s*(?P<sign2>[-+]?)\s*
     (?:
-        (?:(?P<whole>{_INTEGER})\s+(?=\d|\\frac)|(?P<whole2>\d+)(?=\\frac))?
+        (?P<repeating>{_REPEATING})
+      | (?:(?P<whole>{_INTEGER})\s+(?=\d|\\frac)|(?P<whole2>\d+)(?=\\frac))?
         (?:
-            \\frac\s*(?:\{{\s*(?P<n>[-+]?(?:{_DECIMAL}))\s*\}}|(?P<n1>\d))\s*(?:\{{\s*(?P<d>{_DECIMAL})\s*\}}|(?P<d1>\d))
+            \\frac\s*\{{\s*(?P<n>[-+]?(?:{_DECIMAL}))\s*\}}\s*\{{\s*(?P<d>[-+]?(?:{_DECIMAL}))\s*\}}
           | (?P<n2>{_DECIMAL})\s*/\s*(?P<d2>{_DECIMAL})
         )
       | {_POWER_OF_TEN}
-      | (?P<decimal>{_DECIMAL})
-        (?: [eE](?P<e>[-+]?\d+) | \s*(?:\\times|\*|x)\s*{_POWER_OF_TEN.replace("braced", "braced2").replace("plain", "plain2")} )?
+      | (?P<decimal>{_DECIMAL})(?P<ellipsis>\.\.\.)?
+        (?: [eE](?P<e>[-+]?\d+) | \s*(?:\\times|x|X)\s*{_POWER_OF_TEN.replace("braced", "braced2").replace("plain", "plain2")} )?
     )
     (?P<rest>.*)
     """,
     re.VERBOSE | re.DOTALL,
 )
-_PERCENT = re.compile(r"\s*(?:%|percent(?:age)?|pct)(?![A-Za-z])", re.IGNORECASE)
-_UNIT = re.compile(r"(?:°|[A-Za-z]{2,}|m|g)[A-Za-z ./°]*(?:\s*(?:\^\s*\{?\s*[23]\s*\}?|²|³))?(?:/[a-z]+)?")
-_UNIT_WORD = re.compile(r"[a-z.°]{4,}|[^aeiou][aeiou][^aeiou]|[ap]\.?m\.?|°|", re.IGNORECASE)
+_EUROPEAN = re.compile(
+    rf"(?P<before>[-+]?\s*(?:{_CURRENCY})?\s*)(?P<digits>\d{{1,3}}(?:\.\d{{3}})+,\d+|\d+,\d{{1,2}}(?=\s*[€]))(?P<after>.*)",
+    re.DOTALL,
+)
+_DIGITS = re.compile(r"(?P<before>\d*\.\d*?)(?:\\\w+\s*\{?\s*|\()(?P<period>\d+)[\s})]*")
+_PERCENT = re.compile(r"\s*(?:%|per\s?cent(?:age)?|pct)(?![A-Za-z])", re.IGNORECASE)
+_UNIT = re.compile(
+    r"\(?(?P<first>°|[€£¥₹$]|[A-Za-z]+)[A-Za-z ./°'-]*(?:\s*\^\s*\{?\s*[23]\s*\}?)?(?:\s*/\s*[a-z]+(?:\^\{[23]\})?)?\)?"
+)
+_ATTACHED_LETTER = frozenset("mgshL")
+"""Single letters that are units without a space before them; `5x` is a product."""
+_UNIT_WORD = re.compile(r"[a-z.°'-]{4,}|[^aeiou][aeiou][^aeiou]|[ap]\.?m\.?|°|[€£¥₹$]|", re.IGNORECASE)
 """Words of four letters or of the shape of `men` and `cup`; `ab` and `xyz` could be variables."""
 _SHORT_UNIT = re.compile(
-    r"[ckm]?m|[km]?g|m?l|ft|in|mi|yd|lbs?|oz|hrs?|m?s|hz|kw|[mk]ph|pts|per|a|°[cf]", re.IGNORECASE
+    r"[ckm]?m|[km]?g|m?l|ft|in|mi|yd|sq|cu|lbs?|oz|hrs?|m?s|hz|kw|[mk]ph|pts|per|a|°[cf]|usd|eur|day|and",
+    re.IGNORECASE,
 )
-_NOT_A_UNIT = frozenset(["and", "or", "not", "to", "of", "in", "pi"])
+_NOT_A_UNIT = frozenset(["and", "or", "not", "to", "of", "in", "pi", "if", "is", "for"])
 _SCALES = {
     "dozen": 12,
     "hundred": 100,
@@ -45,7 +66,7 @@ _SCALES = {
     "billion": 10**9,
     "trillion": 10**12,
 }
-_SUBJECT = re.compile(r"([A-Za-z]\w{0,2}(?:_\{?\w+\}?)?|[A-Za-z]\([^()]{0,12}\))\s*=(?!=)\s*(.*)", re.DOTALL)
+_PARTS = re.compile(rf"({_DECIMAL})\s*([A-Za-z]+)\.?(?:\s*,)?(?:\s+and)?\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,28 +75,39 @@ class Quantity:
 
     value: Fraction
     """Without the percent sign's hundredth, times a scale word such as `million`."""
-    percent: bool
-    unit: str
-    """Lower case, empty where none."""
-    unit_certain: bool
+    percent: bool = False
+    unit: str = ""
+    """As written, empty where none."""
+    unit_certain: bool = True
     """False where the "unit" may as well be a product of variables."""
-    decimals: int | None
+    decimals: int | None = None
     """Digits after the point of a decimal number; None for fractions and powers of ten."""
 
 
-def split_subject(answer: str) -> tuple[str | None, str]:
-    """`("x", "5")` of `x=5`, `(None, answer)` of anything that is not one name set equal to something."""
-    match = _SUBJECT.fullmatch(answer)
-    if match is None or "=" in match[2]:
-        return None, answer
-    return match[1].replace(" ", ""), match[2]
-
-
+@functools.lru_cache(4096)
 def read_quantity(answer: str) -> Quantity | None:
     """The single number that the normalised answer consists of (with unit, currency, percent), or None."""
-    match = _NUMBER.fullmatch(answer) if len(answer) <= MAX_CHARS else None
-    if match is None:
+    if len(answer) > MAX_CHARS:
         return None
+    answer = _without_parentheses(answer)
+    if european := _EUROPEAN.fullmatch(answer):
+        digits = european["digits"].replace(".", "").replace(",", ".")
+        answer = f"{european['before']}{digits}{european['after']}"
+    match = _NUMBER.fullmatch(answer)
+    if match is None:
+        value = number_of_words(answer)
+        return None if value is None else Quantity(Fraction(value))
+    return _single(match) or _sum_of_parts(answer)
+
+
+def _without_parentheses(answer: str) -> str:
+    for opening, closing in ("()", "{}"):
+        while answer.startswith(opening) and answer.endswith(closing) and answer.count(opening) == 1:
+            answer = answer[1:-1].strip()
+    return answer
+
+
+def _single(match: re.Match[str]) -> Quantity | None:
     value = _magnitude(match)
     if value is None or (match["sign"] and match["sign2"]):
         return None
@@ -84,20 +116,29 @@ def read_quantity(answer: str) -> Quantity | None:
 
     rest = match["rest"]
     percent = _PERCENT.match(rest)
-    unit = (rest[percent.end() :] if percent else rest).strip()
-    if unit and not (_UNIT.fullmatch(unit) and _NOT_A_UNIT.isdisjoint(unit.split())):
+    rest = rest[percent.end() :] if percent else rest
+    unit = rest.strip()
+    if unit and not _is_unit(unit, spaced=rest != unit):
         return None
-    first, _, others = unit.lower().partition(" ")
-    if first in _SCALES:
-        value, unit = value * _SCALES[first], others
-    decimal = match["decimal"] if match["e"] is None and not _ten_power(match) else None
+    first, _, others = unit.partition(" ")
+    if first.lower() in _SCALES:
+        value, unit = value * _SCALES[first.lower()], others
+    plain = match["decimal"] is not None and match["e"] is None and not _ten_power(match)
     return Quantity(
         value=value,
         percent=percent is not None,
-        unit="".join(unit.lower().split()),
-        unit_certain=all(_is_unit_word(word) for word in re.split(r"[\s/^{}\d²³]+", unit.lower())),
-        decimals=None if decimal is None else len(decimal.partition(".")[2]),
+        unit=unit.strip("() ") or (match["currency"] or "").strip("."),
+        unit_certain=all(_is_unit_word(word) for word in re.split(r"[\s/^{}()\d]+", unit)),
+        decimals=len(match["decimal"].partition(".")[2]) if plain else None,
     )
+
+
+def _is_unit(text: str, *, spaced: bool) -> bool:
+    match = _UNIT.fullmatch(text)
+    if match is None or text.split(maxsplit=1)[0].lower() in _NOT_A_UNIT:
+        return False
+    first = match["first"]
+    return spaced or len(first) > 1 or not first.isalpha() or first in _ATTACHED_LETTER
 
 
 def _is_unit_word(word: str) -> bool:
@@ -108,19 +149,70 @@ def _ten_power(match: re.Match[str]) -> str | None:
     return match["braced"] or match["plain"] or match["braced2"] or match["plain2"]
 
 
-def _magnitude(match: re.Match[str]) -> Fraction | None:
-    def number(*names: str) -> Fraction:
-        text = next(match[name] for name in names if match[name] is not None)
-        return Fraction(text.replace(",", "").removesuffix("."))
+def _number(text: str) -> Fraction:
+    return Fraction(re.sub("[,_' ]", "", text).removesuffix("."))
 
-    if match["n"] or match["n1"] or match["n2"]:
-        denominator = number("d", "d1", "d2")
-        if denominator == 0:
+
+def _magnitude(match: re.Match[str]) -> Fraction | None:
+    if match["repeating"]:
+        return _repeating(match["repeating"])
+    numerator, denominator = match["n"] or match["n2"], match["d"] or match["d2"]
+    if numerator:
+        if _number(denominator) == 0:
             return None
         whole = match["whole"] or match["whole2"]
-        return number("n", "n1", "n2") / denominator + (Fraction(whole.replace(",", "")) if whole else 0)
+        return _number(numerator) / _number(denominator) + (_number(whole) if whole else 0)
     ten_power = _ten_power(match)
     exponent = (ten_power or match["e"] or "0").replace(" ", "")
     if len(exponent) > 5 or abs(int(exponent)) > MAX_EXPONENT:
         return None
-    return (number("decimal") if match["decimal"] else Fraction(1)) * Fraction(10) ** int(exponent)
+    if match["ellipsis"] and (periodic := _continued(match["decimal"])) is not None:
+        return periodic
+    return (_number(match["decimal"]) if match["decimal"] else Fraction(1)) * Fraction(10) ** int(exponent)
+
+
+def _repeating(text: str) -> Fraction | None:
+    """`0.1\\overline{6}` as 1/6."""
+    match = _DIGITS.fullmatch(text)
+    if match is None:
+        return None
+    before, period = match["before"], match["period"]
+    places = len(before.partition(".")[2])
+    fixed = Fraction("0" + before.removesuffix(".") if before != "." else "0")
+    return fixed + Fraction(int(period), (10 ** len(period) - 1) * 10**places)
+
+
+def _continued(decimal: str) -> Fraction | None:
+    """The fraction that `0.2727...` means: its digits end with a period that stands there at least twice."""
+    whole, _, digits = decimal.partition(".")
+    for length in range(1, len(digits) // 2 + 1):
+        period = digits[-length:]
+        if digits.endswith(period * 2) and (length > 1 or digits.endswith(period * 3)):
+            fixed = digits[: -2 * length]
+            return _repeating(f"{whole.replace(',', '')}.{fixed}({period})")
+    return None
+
+
+def _sum_of_parts(answer: str) -> Quantity | None:
+    """`2 hours and 30 minutes` as 5/2 hours: numbers whose units measure the same, the largest first."""
+    parts, position, size = [], 0, None
+    while match := _PARTS.match(answer, position):
+        measure = measure_of(match[2])
+        if measure is None or (parts and measure.dimension != parts[0][1].dimension):
+            return None
+        if size is not None and measure.factor >= size:
+            return None
+        size, position = measure.factor, match.end()
+        parts.append((_number(match[1]), measure, match[2]))
+    if position != len(answer) or len(parts) < 2:
+        return None
+    total = sum((value * measure.factor for value, measure, _ in parts), Fraction(0))
+    return Quantity(total / parts[0][1].factor, unit=parts[0][2])
+
+
+def in_unit_of(given: Quantity, wanted: Quantity) -> Quantity | None:
+    """The given quantity in the wanted one's unit, or None where they do not measure the same."""
+    here, there = measure_of(given.unit), measure_of(wanted.unit)
+    if here is None or there is None or here.dimension != there.dimension:
+        return None
+    return replace(given, value=given.value * here.factor / there.factor, unit=wanted.unit, decimals=None)

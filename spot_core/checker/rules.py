@@ -3,8 +3,9 @@
 import re
 from dataclasses import dataclass
 
-from spot_core.checker.comparison import Decision, compare_fast
+from spot_core.checker.comparison import compare_fast
 from spot_core.checker.extraction import extract_answer, visible_text
+from spot_core.checker.leaves import Decision
 from spot_core.checker.notation import normalised
 from spot_core.checker.quantity import read_quantity
 from spot_core.checker.verdict import CheckItem, Kind, Verdict

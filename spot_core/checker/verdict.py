@@ -8,7 +8,7 @@ VERDICTS: tuple[VerdictName, ...] = get_args(VerdictName)
 
 Kind = Literal["math", "exact", "pattern"]
 
-CHECKER_VERSION: int = 1
+CHECKER_VERSION: int = 2
 """Raised whenever any verdict can change; part of the filter artifact's key."""
 
 

@@ -67,7 +67,7 @@ def test_different_numbers_are_incorrect_however_small(answer: str, gold: str) -
 
 @pytest.mark.parametrize(
     ("answer", "gold"),
-    [("0.5%", "0.5"), ("3.14", "3.14159"), ("0.33", "1/3"), ("1.22", "1,22"), ("2ab", "2")],
+    [("0.5%", "0.5"), ("3.14", "3.14159"), ("0.33", "1/3"), ("1.22", "1,22"), ("2ab", "2"), ("x=5", "y=5")],
 )
 def test_what_careful_readers_could_dispute_is_ambiguous(answer: str, gold: str) -> None:
     decision = compare_fast(answer, gold)
@@ -75,9 +75,9 @@ def test_what_careful_readers_could_dispute_is_ambiguous(answer: str, gold: str)
 
 
 @pytest.mark.parametrize(
-    ("answer", "gold"), [("x/2", r"\frac{x}{2}"), ("2 hours", "120 minutes"), ("x=5", "y=5")]
+    ("answer", "gold"), [("x/2", r"\frac{x}{2}"), (r"2\sqrt{2}", r"\sqrt{8}"), ("x+y=5", "y=5-x")]
 )
-def test_mathematics_and_units_are_left_to_the_engine(answer: str, gold: str) -> None:
+def test_mathematics_is_left_to_the_engine(answer: str, gold: str) -> None:
     assert compare_fast(answer, gold) is None
 
 

@@ -20,14 +20,14 @@ from spot_core.checker.engine import compare_with_sympy
     ],
 )
 def test_equal_mathematics_is_correct(answer: str, gold: str) -> None:
-    assert compare_with_sympy(answer, gold) == ("correct", "sympy")
+    assert compare_with_sympy(answer, gold)[0] == "correct"
 
 
 @pytest.mark.parametrize(
     ("answer", "gold"), [("2x", "3x"), ("(1,2)", "(2,1)"), ("x > -1", "x < 1"), (r"4\sqrt2", "4")]
 )
 def test_different_mathematics_is_incorrect(answer: str, gold: str) -> None:
-    assert compare_with_sympy(answer, gold) == ("incorrect", "sympy")
+    assert compare_with_sympy(answer, gold)[0] == "incorrect"
 
 
 @pytest.mark.parametrize("answer", [r"\frac{1}{", r"\begin{pmatrix}", "((((", "\x00\x01"])
