@@ -10,11 +10,13 @@ import functools
 import os
 import sys
 import threading
+import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from multiprocessing.context import SpawnContext, SpawnProcess
 from types import ModuleType
-from typing import Self
+from typing import Any, Self
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
@@ -47,6 +49,16 @@ class _ProcessWithoutMain(SpawnProcess):
 
 class _SpawnContext(SpawnContext):
     Process = _ProcessWithoutMain
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A row that a worker compares."""
+
+    case: SlowCase
+    future: ProcessFuture
+    seconds: float
+    """Time the fast rules took until they gave up."""
 
 
 class CheckerPool:
@@ -82,39 +94,45 @@ class CheckerPool:
 
     def check_many(self, items: Iterable[CheckItem]) -> Iterator[Verdict]:
         """One verdict per item, in order, as they become known."""
-        waiting: deque[Verdict | tuple[SlowCase, ProcessFuture]] = deque()
+        waiting: deque[Verdict | _Pending] = deque()
         try:
             for item in items:
+                started = time.perf_counter()
                 outcome = decide(item)
-                waiting.append((outcome, self._submit(outcome)) if isinstance(outcome, SlowCase) else outcome)
+                seconds = time.perf_counter() - started
+                if isinstance(outcome, SlowCase):
+                    waiting.append(_Pending(outcome, self._submit(outcome), seconds))
+                else:
+                    waiting.append(replace(outcome, seconds=seconds))
                 while waiting and (len(waiting) > LOOK_AHEAD_ROWS or _is_known(waiting[0])):
                     yield self._verdict(waiting.popleft())
             while waiting:
                 yield self._verdict(waiting.popleft())
         finally:
             for row in waiting:
-                if isinstance(row, tuple):
-                    row[1].cancel()
+                if isinstance(row, _Pending):
+                    row.future.cancel()
 
-    def _verdict(self, row: Verdict | tuple[SlowCase, ProcessFuture]) -> Verdict:
+    def _verdict(self, row: Verdict | _Pending) -> Verdict:
         if isinstance(row, Verdict):
             return row
-        case, future = row
-        return case.verdict(self._decision(case, future))
+        decision, seconds = self._decision(row)
+        return replace(row.case.verdict(decision), seconds=row.seconds + seconds)
 
-    def _decision(self, case: SlowCase, future: ProcessFuture) -> Decision:
+    def _decision(self, row: _Pending) -> tuple[Decision, float]:
+        """The worker's decision with the seconds it took there."""
         for last_try in (False, True):
-            error = self._wait(future)
+            error = self._wait(row.future)
             if error is None:
-                return future.result()
+                return row.future.result()
             if isinstance(error, TimeoutError):
-                return "timeout", "time_limit"
+                return ("timeout", "time_limit"), self._timeout_seconds
             # A worker may have died of this very row, or been killed by chance: one more try tells.
             if not isinstance(error, ProcessExpired | RuntimeError):
                 raise error
             if not last_try:
-                future = self._submit(case)
-        return "timeout", "worker_died"
+                row.future = self._submit(row.case)
+        return ("timeout", "worker_died"), 0.0
 
     def _wait(self, future: ProcessFuture) -> BaseException | None:
         while True:
@@ -130,8 +148,8 @@ class CheckerPool:
             if self._pool is None or not self._pool.active:
                 self._discard()
                 self._pool = ProcessPool(self._workers, initializer=start_worker, context=_SpawnContext())
-            args = (case.kind, case.answer, case.gold, self._timeout_seconds)
-            return self._pool.schedule(compare, args=args, timeout=self._timeout_seconds)
+            args = (compare, case.kind, case.answer, case.gold, self._timeout_seconds)
+            return self._pool.schedule(_timed, args=args, timeout=self._timeout_seconds)
 
     def _discard(self) -> None:
         if self._pool is not None:
@@ -140,8 +158,14 @@ class CheckerPool:
             self._pool = None
 
 
-def _is_known(row: Verdict | tuple[SlowCase, ProcessFuture]) -> bool:
-    return isinstance(row, Verdict) or row[1].done()
+def _is_known(row: Verdict | _Pending) -> bool:
+    return isinstance(row, Verdict) or row.future.done()
+
+
+def _timed(comparison: Callable[..., Decision], *args: Any) -> tuple[Decision, float]:
+    """Runs in the worker: the decision, and the seconds it took without the time spent waiting for a worker."""
+    started = time.perf_counter()
+    return comparison(*args), time.perf_counter() - started
 
 
 @functools.cache

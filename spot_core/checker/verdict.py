@@ -1,6 +1,6 @@
 """What the checker is asked and what it answers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 VerdictName = Literal["correct", "incorrect", "no_answer", "truncated", "ambiguous", "timeout"]
@@ -26,6 +26,8 @@ class Verdict:
     """The final answer as it stands in the response; None where there is none."""
     method: str
     """The rule that decided, such as `boxed/numeric` (how the answer was found / how it was compared)."""
+    seconds: float = field(default=0.0, compare=False)
+    """Time the check took, up to the time limit; no part of what the verdict says, so equal verdicts may differ in it."""
 
 
 @dataclass(frozen=True, slots=True)

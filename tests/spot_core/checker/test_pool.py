@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spot_core.checker import CheckerPool, CheckItem, check, check_many
+from spot_core.checker import CheckerPool, CheckItem, Verdict, check, check_many
 from spot_core.checker import pool as pool_module
 from spot_core.checker.comparison import Decision
 
@@ -58,6 +58,14 @@ def test_time_limit_kills_hanging_comparisons_and_the_pool_goes_on(pool: Checker
         assert (verdict.verdict, verdict.method.partition("/")[2]) == ("timeout", "time_limit")
         assert time.perf_counter() - started < 15  # a fresh worker loads SymPy before its limit runs
     assert pool.check(SLOW.response, SLOW.gold).verdict == "correct"
+
+
+def test_a_verdict_says_how_long_its_check_took(pool: CheckerPool) -> None:
+    pool.check(SLOW.response, SLOW.gold)  # starts the worker
+    fast, slow, endless = pool.check_many([CheckItem("A: 18", "18"), SLOW, ENDLESS])
+    assert 0 < fast.seconds < 0.1
+    assert 0 < slow.seconds < 1.0 <= endless.seconds < 1.5
+    assert fast == Verdict("correct", "18", fast.method)  # time is no part of what a verdict says
 
 
 def test_killed_idle_and_busy_workers_are_replaced(pool: CheckerPool) -> None:
