@@ -5,14 +5,14 @@ majority exactly, and `engine` (math-verify on SymPy) settles the rest in the ki
 """
 
 from spot_core.checker.pool import CheckerPool, check, check_many
-from spot_core.checker.verdict import CHECKER_VERSION, VERDICTS, CheckItem, Kind, Verdict, VerdictName
+from spot_core.checker.verdict import CHECKER_VERSION, KINDS, VERDICTS, CheckItem, Verdict, VerdictName
 
 __all__ = [
     "CHECKER_VERSION",
+    "KINDS",
     "VERDICTS",
     "CheckItem",
     "CheckerPool",
-    "Kind",
     "Verdict",
     "VerdictName",
     "check",

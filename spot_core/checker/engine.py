@@ -7,14 +7,16 @@ it), and it reads words as products of letters.
 
 import logging
 import re
+from fractions import Fraction
 
 from math_verify import LatexExtractionConfig, parse, verify
 from sympy import Basic, Expr, Float, MatrixBase, Number
 
 from spot_core.checker.comparison import compare
 from spot_core.checker.leaves import Decision, compare_leaves, decimal_of
-from spot_core.checker.notation import has_prose, is_words
+from spot_core.checker.notation import has_prose, is_words, normalised
 from spot_core.checker.quantity import read_quantity
+from spot_core.checker.scorers import within
 from spot_core.checker.units import measure_of
 
 logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that its own time limits are off
@@ -43,6 +45,27 @@ def compare_with_sympy(answer: str, gold: str) -> Decision:
     outcome = compare(answer, gold, _leaf)
     assert outcome is not None, "every expression is decided by this leaf"
     return outcome
+
+
+def compare_values(answer: str, gold: str, tolerance: float) -> Decision:
+    """Whether the value of an answer is within a relative tolerance of the gold's; both may be expressions."""
+    values = [_value(_without_unit(normalised(text))) for text in (answer, gold)]
+    if values[1] is None:
+        return "ambiguous", "gold_is_no_number"
+    if values[0] is None:
+        words = is_words(normalised(answer))
+        return ("incorrect" if words else "ambiguous"), ("words" if words else "answer_is_no_number")
+    return ("correct" if within(*values, tolerance) else "incorrect"), "tolerance"
+
+
+def _value(text: str) -> Fraction | None:
+    if (quantity := read_quantity(text)) is not None:
+        return quantity.value
+    parsed = None if has_prose(text) else _parsed(text.rpartition("=")[2])
+    if not isinstance(parsed, Expr) or parsed.free_symbols:
+        return None
+    value = _number(parsed, {})
+    return Fraction(str(value)) if value is not None and value.is_real else None
 
 
 def _leaf(answer: str, gold: str) -> Decision:

@@ -5,6 +5,7 @@ line, `Answer: x`, "the answer is x"), then a response that is nothing but an an
 closing sentence. Numbers that merely occur in the text are never taken.
 """
 
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -161,12 +162,16 @@ def _clean(answer: str) -> str:
     return answer.strip("* \t")
 
 
-def _announced(text: str) -> Extraction | None:
+def _announced(text: str, prefixes: tuple[str, ...]) -> Extraction | None:
     last_line = text.rstrip().rsplit("\n", 1)[-1]
     if (match := _LAST_LINE_A.match(last_line)) and (answer := _clean(match[1])):
         return Extraction(answer, "a_line")
     forms = [(match.end(), "answer_line") for match in _LINE_FORM.finditer(text)]
     forms += [(match.end(), "answer_sentence") for match in _SENTENCE_FORM.finditer(text)]
+    for prefix in prefixes:
+        pattern = rf"^[ \t]*{_BOLD}{re.escape(prefix)}{_BOLD}"
+        found = re.finditer(pattern, text, re.IGNORECASE | re.MULTILINE)
+        forms += [(match.end(), "answer_prefix") for match in found]
     for start, form in sorted(forms, reverse=True):
         # The value may stand on the next line, or open a display formula over several lines.
         rest = text[start : start + MAX_ANSWER_CHARS].lstrip(" \t*\n")
@@ -201,10 +206,14 @@ def _conclusion(text: str) -> Extraction | None:
     return None
 
 
-def extract_answer(response: str) -> Extraction | None:
-    """The final answer of the response, or None where it states none."""
+def extract_answer(response: str, prefixes: tuple[str, ...] = ()) -> Extraction | None:
+    """The final answer of the response, or None where it states none.
+
+    `prefixes`: further words that announce it at the beginning of a line, such as `Antwort:`.
+    """
     text = visible_text(response)
-    for find in (_closing_boxes, _boxed_token, _tagged, _announced, _whole_response, _conclusion):
+    announced = functools.partial(_announced, prefixes=prefixes)
+    for find in (_closing_boxes, _boxed_token, _tagged, announced, _whole_response, _conclusion):
         if (extraction := find(text)) is not None:
             return None if len(extraction.answer) > MAX_ANSWER_CHARS else extraction
     return None

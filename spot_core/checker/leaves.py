@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from fractions import Fraction
 
+from spot_core.checker.choices import chosen_letter
 from spot_core.checker.clock import read_clock
 from spot_core.checker.notation import has_prose, is_words, same_spelling
 from spot_core.checker.quantity import Quantity, in_unit_of, read_quantity
@@ -14,11 +15,8 @@ Decision = tuple[str, str]
 REPEATING_DIGITS = 4
 """A decimal with at least so many significant digits may stand for the fraction it rounds (0.3333 for 1/3)."""
 
-_OPTION = re.compile(r"[A-J]")
-_GIVEN_OPTION = re.compile(
-    r"(?:(?:option|choice|answer)\s*:?\s*)?(?:\(\s*(?P<a>[A-Ja-j])\s*\)|\[(?P<b>[A-Ja-j])\]|(?P<c>[A-Ja-j])(?=[).:]|$))[).:]?(?P<content>.*)",
-    re.IGNORECASE | re.DOTALL,
-)
+_OPTION_LETTERS = "ABCDEFGHIJ"
+_OPTION = re.compile(f"[{_OPTION_LETTERS}]")
 _RATIO = re.compile(r"(?P<a>[^:]{1,40})(?::| to )(?P<b>[^:]{1,40})")
 _BASED = re.compile(
     r"\(?(?P<digits>[0-9A-Fa-f]{1,60})\)?_\{?\s*(?:base )?(?P<base>\d{1,2}|two|three|four|five|six|seven|eight|nine|ten|twelve|sixteen)\s*\}?"
@@ -64,20 +62,16 @@ def _compare_numbers(answer: str, gold: str) -> Decision | None:
 
 
 def _compare_options(answer: str, gold: str) -> Decision | None:
-    wanted = _GIVEN_OPTION.fullmatch(gold)
-    if not wanted or not (_OPTION.fullmatch(gold) or wanted["content"].strip()):
+    wanted = chosen_letter(gold)
+    if wanted is None or not (_OPTION.fullmatch(gold) or (wanted[1] and wanted[0] in _OPTION_LETTERS)):
         return None
-    letter, content = _letter(wanted), wanted["content"].strip()
-    if given := _GIVEN_OPTION.fullmatch(answer):
-        return ("correct" if _letter(given) == letter else "incorrect"), "option"
+    letter, content = wanted
+    if given := chosen_letter(answer):
+        return ("correct" if given[0] == letter else "incorrect"), "option"
     if content:
         return compare_leaves(answer, content)
     # Without the list of options nobody can tell which one "12" is.
     return ("ambiguous", "option") if read_quantity(answer) is not None or is_words(answer) else None
-
-
-def _letter(match: re.Match[str]) -> str:
-    return (match["a"] or match["b"] or match["c"]).upper()
 
 
 def _compare_decimal_commas(answer: str, gold: str) -> Decision | None:

@@ -97,10 +97,11 @@ _REMEMBERED = 4096
 def strip_delimiters(answer: str) -> str:
     """Without the `$`, `$$`, `\\(` or `\\[` that enclose the whole answer."""
     answer = answer.strip()
-    if match := _DELIMITED.fullmatch(answer):
+    while match := _DELIMITED.fullmatch(answer):
         inner = next(group for group in match.groups() if group is not None).strip()
-        if not _DELIMITER.search(inner):
-            return inner
+        if match["a"] is None and match["b"] is None and _DELIMITER.search(inner):
+            break  # \\( a \\) and \\( b \\)
+        answer = inner
     return answer
 
 

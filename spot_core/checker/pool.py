@@ -22,8 +22,8 @@ from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from spot_core.checker.leaves import Decision
 from spot_core.checker.rules import SlowCase, decide
-from spot_core.checker.verdict import CheckItem, Kind, Verdict
-from spot_core.checker.worker import compare, start_worker
+from spot_core.checker.verdict import CheckItem, Verdict
+from spot_core.checker.worker import DEFAULT_MEMORY_BYTES, compare, start_worker
 
 LOOK_AHEAD_ROWS = 1_024
 """Rows read ahead of the row that is awaited; bounds memory for endless inputs."""
@@ -65,13 +65,21 @@ class CheckerPool:
     """A pool of checking processes; safe to share between threads.
 
     `workers`: processes for the slow rows, 0 for one per core. `timeout_seconds`: wall time of one comparison.
+    `memory_bytes`: address space of one worker, of which SymPy itself needs about 0.4 GB.
     """
 
-    def __init__(self, *, workers: int = 0, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> None:
+    def __init__(
+        self,
+        *,
+        workers: int = 0,
+        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+        memory_bytes: int = DEFAULT_MEMORY_BYTES,
+    ) -> None:
         assert workers >= 0, workers
         assert timeout_seconds > 0, timeout_seconds
         self._workers = workers or len(os.sched_getaffinity(0))
         self._timeout_seconds = timeout_seconds
+        self._memory_bytes = memory_bytes
         self._lock = threading.Lock()
         self._pool: ProcessPool | None = None
 
@@ -87,10 +95,16 @@ class CheckerPool:
             self._discard()
 
     def check(
-        self, response: str, gold: str, *, kind: Kind = "math", finish_reason: str | None = None
+        self,
+        response: str,
+        gold: str,
+        *,
+        kind: str = "math",
+        finish_reason: str | None = None,
+        metadata: str | None = None,
     ) -> Verdict:
-        """The verdict on one response."""
-        return next(self.check_many([CheckItem(response, gold, kind, finish_reason)]))
+        """The verdict on one response; see `CheckItem`."""
+        return next(self.check_many([CheckItem(response, gold, kind, finish_reason, metadata)]))
 
     def check_many(self, items: Iterable[CheckItem]) -> Iterator[Verdict]:
         """One verdict per item, in order, as they become known."""
@@ -147,8 +161,13 @@ class CheckerPool:
         with self._lock:
             if self._pool is None or not self._pool.active:
                 self._discard()
-                self._pool = ProcessPool(self._workers, initializer=start_worker, context=_SpawnContext())
-            args = (compare, case.kind, case.answer, case.gold, self._timeout_seconds)
+                self._pool = ProcessPool(
+                    self._workers,
+                    initializer=start_worker,
+                    initargs=[self._memory_bytes],
+                    context=_SpawnContext(),
+                )
+            args = (compare, case, self._timeout_seconds)
             return self._pool.schedule(_timed, args=args, timeout=self._timeout_seconds)
 
     def _discard(self) -> None:
@@ -175,7 +194,7 @@ def _shared_pool() -> CheckerPool:
     return pool
 
 
-def check(response: str, gold: str, *, kind: Kind = "math", finish_reason: str | None = None) -> Verdict:
+def check(response: str, gold: str, *, kind: str = "math", finish_reason: str | None = None) -> Verdict:
     """The verdict on one response, from any thread; a worker process starts with the first slow comparison.
 
     For many rows use `check_many`, for other limits a `CheckerPool`.

@@ -1,16 +1,19 @@
 """Decides a row at once where that is cheap, else says what a worker has to compare."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from spot_core.checker.choices import chosen_letters
 from spot_core.checker.comparison import compare_fast
-from spot_core.checker.extraction import extract_answer, visible_text
+from spot_core.checker.extraction import Extraction, extract_answer, visible_text
 from spot_core.checker.leaves import Decision
 from spot_core.checker.notation import normalised
-from spot_core.checker.quantity import read_quantity
-from spot_core.checker.verdict import CheckItem, Kind, Verdict
+from spot_core.checker.quantity import in_unit_of, read_quantity
+from spot_core.checker.scorers import within
+from spot_core.checker.verdict import CheckItem, Verdict
 
-_LIST = re.compile(r"[,;]|\band\b|\bor\b")
+_LIST = re.compile(r"[,;]|\band\b|\bor\b|\\pm|±")
 _REPETITION = re.compile(r"[*+?{]")
 
 
@@ -18,13 +21,15 @@ _REPETITION = re.compile(r"[*+?{]")
 class SlowCase:
     """A comparison that needs a killable process."""
 
-    kind: Kind
+    kind: str
     answer: str
     gold: str
     form: str
     """How the answer was stated; the first half of the verdict's `method`."""
     certain: bool = True
     """False: the comparison can make the row `correct`, never `incorrect`."""
+    metadata: str | None = None
+    tolerance: float = 0.0
 
     def verdict(self, decision: Decision) -> Verdict:
         """The row's verdict once the comparison is made."""
@@ -38,36 +43,108 @@ def decide(item: CheckItem) -> Verdict | SlowCase:
     """The verdict by the fast rules, or the comparison that is left for a worker."""
     if item.finish_reason == "length":
         return Verdict("truncated", None, "finish_reason")
-    return _decide_math(item) if item.kind == "math" else _decide_whole(item)
+    return _RULES.get(item.kind, _decide_elsewhere)(item)
+
+
+def _extracted(item: CheckItem) -> Extraction | Verdict:
+    found = extract_answer(item.response, item.prefixes)
+    return Verdict("no_answer", None, "no_final_answer") if found is None else found
 
 
 def _decide_math(item: CheckItem) -> Verdict | SlowCase:
-    extraction = extract_answer(item.response)
-    if extraction is None:
-        return Verdict("no_answer", None, "no_final_answer")
+    extraction = _extracted(item)
+    if isinstance(extraction, Verdict):
+        return extraction
     answer, certain = extraction.answer, extraction.certain
-    if extraction.box_list is not None and _is_list(item.gold):
+    decision = compare_fast(answer, item.gold)
+    confirmed = decision is not None and decision[0] == "correct"
+    if extraction.box_list is not None and not confirmed and _is_list(item.gold):
         # Which boxes belong to the list is a reading of the text: it can confirm the gold, not refute it.
         answer, certain = extraction.box_list, False
+        decision = compare_fast(answer, item.gold)
     case = SlowCase("math", answer, item.gold, extraction.form, certain)
-    decision = compare_fast(answer, item.gold)
     return case if decision is None else case.verdict(decision)
 
 
-def _decide_whole(item: CheckItem) -> Verdict | SlowCase:
+def _decide_numeric(item: CheckItem) -> Verdict | SlowCase:
+    extraction = _extracted(item)
+    if isinstance(extraction, Verdict):
+        return extraction
+    case = SlowCase(
+        "numeric", extraction.answer, item.gold, extraction.form, extraction.certain, tolerance=item.tolerance
+    )
+    given, wanted = read_quantity(normalised(extraction.answer)), read_quantity(normalised(item.gold))
+    if given is None or wanted is None:
+        return case
+    given = in_unit_of(given, wanted) or given if given.unit and wanted.unit else given
+    readings = {given.value, given.value / 100} if given.percent != wanted.percent else {given.value}
+    close = any(within(value, wanted.value, item.tolerance) for value in readings)
+    return case.verdict(("correct" if close else "incorrect", "tolerance"))
+
+
+def _decide_choice(item: CheckItem) -> Verdict | SlowCase:
+    extraction = _extracted(item)
+    if isinstance(extraction, Verdict):
+        # A response that is nothing but an option's mark announces nothing.
+        extraction = Extraction(visible_text(item.response).strip(), "whole_response", certain=False)
+    case = SlowCase(item.kind, extraction.answer, item.gold, extraction.form, extraction.certain)
+    given, wanted = chosen_letters(normalised(extraction.answer)), chosen_letters(normalised(item.gold))
+    if wanted is None:
+        return case.verdict(("ambiguous", "gold_is_no_option"))
+    if given is None:
+        if extraction.form == "whole_response":
+            return Verdict("no_answer", None, "no_final_answer")
+        return case.verdict(("ambiguous", "no_option"))
+    outcome = "correct" if given == wanted else "incorrect"
+    return Verdict(outcome, extraction.answer, f"{extraction.form}/option")
+
+
+def _whole(item: CheckItem) -> SlowCase | Verdict:
     answer = visible_text(item.response).strip()
     if not answer:
         return Verdict("no_answer", None, "empty_response")
-    case = SlowCase(item.kind, answer, item.gold, "whole_response")
-    if item.kind == "exact":
-        return case.verdict(("correct" if answer == item.gold.strip() else "incorrect", "exact"))
+    return SlowCase(item.kind, answer, item.gold, "whole_response", metadata=item.metadata)
+
+
+def _decide_exact(item: CheckItem) -> Verdict | SlowCase:
+    case = _whole(item)
+    if isinstance(case, Verdict):
+        return case
+    return case.verdict(("correct" if case.answer == item.gold.strip() else "incorrect", "exact"))
+
+
+def _decide_pattern(item: CheckItem) -> Verdict | SlowCase:
+    case = _whole(item)
+    if isinstance(case, Verdict):
+        return case
     try:
         pattern = re.compile(item.gold, re.DOTALL)
-    except re.error:
+    except (re.error, RecursionError, OverflowError):
         return case.verdict(("ambiguous", "invalid_pattern"))
     if _may_backtrack(item.gold):
         return case
-    return case.verdict(("correct" if pattern.fullmatch(answer) else "incorrect", "pattern"))
+    return case.verdict(("correct" if pattern.fullmatch(case.answer) else "incorrect", "pattern"))
+
+
+def _decide_reasoning_gym(item: CheckItem) -> Verdict | SlowCase:
+    extraction = extract_answer(item.response, item.prefixes)
+    if extraction is None or not extraction.certain:
+        return _whole(item)
+    return SlowCase(item.kind, extraction.answer, item.gold, extraction.form, metadata=item.metadata)
+
+
+def _decide_elsewhere(item: CheckItem) -> Verdict | SlowCase:
+    return _whole(item)
+
+
+_RULES: dict[str, Callable[[CheckItem], Verdict | SlowCase]] = {
+    "math": _decide_math,
+    "multiple_choice": _decide_choice,
+    "numeric": _decide_numeric,
+    "exact": _decide_exact,
+    "pattern": _decide_pattern,
+    "reasoning_gym": _decide_reasoning_gym,
+}
 
 
 def _may_backtrack(pattern: str) -> bool:

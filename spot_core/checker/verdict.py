@@ -6,7 +6,8 @@ from typing import Literal, get_args
 VerdictName = Literal["correct", "incorrect", "no_answer", "truncated", "ambiguous", "timeout"]
 VERDICTS: tuple[VerdictName, ...] = get_args(VerdictName)
 
-Kind = Literal["math", "exact", "pattern"]
+KINDS = ("math", "multiple_choice", "numeric", "exact", "pattern", "reasoning_gym")
+"""The kinds of checking that come with the project; packages add others (see `scorers`)."""
 
 CHECKER_VERSION: int = 2
 """Raised whenever any verdict can change; part of the filter artifact's key."""
@@ -36,6 +37,12 @@ class CheckItem:
 
     response: str
     gold: str
-    kind: Kind = "math"
+    kind: str = "math"
     finish_reason: str | None = None
     """As the inference server reports it; only `length` matters here."""
+    metadata: str | None = None
+    """JSON object for checkers that need more than the gold answer (reasoning_gym, plug-ins)."""
+    tolerance: float = 0.0
+    """Relative; for the kind `numeric`."""
+    prefixes: tuple[str, ...] = ()
+    """Further words that announce a final answer, such as `Antwort:`."""

@@ -5,10 +5,10 @@ import resource
 import signal
 
 from spot_core.checker.leaves import Decision
-from spot_core.checker.verdict import Kind
+from spot_core.checker.rules import SlowCase
+from spot_core.checker.scorers import score_by_plugin, score_by_reasoning_gym
 
-MEMORY_BYTES = 2 * 1024**3
-"""Address space of one worker; SymPy itself needs about 0.4 GB of it."""
+DEFAULT_MEMORY_BYTES = 2 * 1024**3
 ORPHAN_GRACE_SECONDS = 3.0
 """How long after the time limit a worker ends by itself, should the parent be gone and nobody stop it."""
 
@@ -16,13 +16,16 @@ _FIRST_COMPARISONS = (("x+x", "2x"), (r"\sin^2 x+\cos^2 x", "1"), ("y-2x=3", "y=
 """SymPy and Pint load much of themselves with the first use of it, which no row's time limit should pay."""
 
 
-def start_worker() -> None:
+def start_worker(memory_bytes: int = DEFAULT_MEMORY_BYTES) -> None:
     """Makes the process killable at any moment and loads SymPy before the first time limit runs."""
     # Python-level handlers wait for the interpreter, which a long big-integer power never gives back.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES if hard == resource.RLIM_INFINITY else hard, hard))
+    resource.setrlimit(
+        resource.RLIMIT_AS,
+        (memory_bytes if hard == resource.RLIM_INFINITY else min(memory_bytes, hard), hard),
+    )
 
     from spot_core.checker.engine import compare_with_sympy  # noqa: PLC0415 - the parent must not load SymPy
 
@@ -30,16 +33,29 @@ def start_worker() -> None:
         compare_with_sympy(answer, gold)
 
 
-def compare(kind: Kind, answer: str, gold: str, timeout_seconds: float) -> Decision:
+def compare(case: SlowCase, timeout_seconds: float) -> Decision:
     """Compares one answer with its gold; the caller kills this process at the time limit."""
     signal.setitimer(signal.ITIMER_REAL, timeout_seconds + ORPHAN_GRACE_SECONDS)
     try:
-        if kind == "pattern":
-            return ("correct" if re.fullmatch(gold, answer, re.DOTALL) else "incorrect"), "pattern"
-        from spot_core.checker.engine import compare_with_sympy  # noqa: PLC0415 - see start_worker
-
-        return compare_with_sympy(answer, gold)
+        return _compared(case)
     except MemoryError:
         return "timeout", "memory_limit"
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _compared(case: SlowCase) -> Decision:
+    from spot_core.checker import engine  # noqa: PLC0415 - see start_worker
+
+    match case.kind:
+        case "math":
+            return engine.compare_with_sympy(case.answer, case.gold)
+        case "numeric":
+            return engine.compare_values(case.answer, case.gold, case.tolerance)
+        case "pattern":
+            matches = re.fullmatch(case.gold, case.answer, re.DOTALL)
+            return ("correct" if matches else "incorrect"), "pattern"
+        case "reasoning_gym":
+            return score_by_reasoning_gym(case.answer, case.gold, case.metadata)
+        case _:
+            return score_by_plugin(case.kind, case.answer, case.gold, case.metadata)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from spot_core.checker import CheckerPool, CheckItem, Verdict, check, check_many
 from spot_core.checker import pool as pool_module
-from spot_core.checker.comparison import Decision
+from spot_core.checker.leaves import Decision
+from spot_core.checker.rules import SlowCase
 
 SLOW = CheckItem(r"\boxed{\frac{x}{2}}", "x/2")
 ENDLESS = CheckItem(r"\boxed{9^{9^{9^{9^{9}}}}+x}", "x")
@@ -31,7 +32,7 @@ def workers() -> list[psutil.Process]:
     return [child for child in children if any("spawn_main" in part for part in child.cmdline())]
 
 
-def die_once(kind: str, answer: str, gold: str, timeout_seconds: float) -> Decision:
+def die_once(case: SlowCase, timeout_seconds: float) -> Decision:
     """A comparison that takes its process with it, as a crash of an extension module would."""
     os._exit(1)
 
