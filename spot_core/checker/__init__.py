@@ -5,6 +5,7 @@ majority exactly, and `engine` (math-verify on SymPy) settles the rest in the ki
 """
 
 from spot_core.checker.pool import CheckerPool, check, check_many
+from spot_core.checker.scorers import plugin_names
 from spot_core.checker.verdict import CHECKER_VERSION, KINDS, VERDICTS, CheckItem, Verdict, VerdictName
 
 __all__ = [
@@ -17,4 +18,5 @@ __all__ = [
     "VerdictName",
     "check",
     "check_many",
+    "plugin_names",
 ]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 _TIME = re.compile(
     r"(?:at )?(?P<hour>\d{1,2})(?:\s?[:.]\s?(?P<minute>[0-5]\d)(?:\s?:\s?[0-5]\d)?)?\s*(?P<half>[ap])\.?\s?m\.?|"
-    r"(?P<hour24>\d{1,2})\s?:\s?(?P<minute24>[0-5]\d)",
+    r"(?P<sharp>\d{1,2})\s*o'?\s?clock|(?P<hour24>\d{1,2})\s?:\s?(?P<minute24>[0-5]\d)",
     re.IGNORECASE,
 )
 _NAMED = {"noon": 720, "midday": 720, "12 noon": 720, "midnight": 0, "12 midnight": 0}
@@ -32,7 +32,10 @@ def read_clock(text: str) -> Clock | None:
     match = _TIME.fullmatch(text)
     if match is None:
         return None
-    hour, minute = int(match["hour"] or match["hour24"]), int(match["minute"] or match["minute24"] or 0)
+    hour, minute = (
+        int(match["hour"] or match["sharp"] or match["hour24"]),
+        int(match["minute"] or match["minute24"] or 0),
+    )
     if match["half"]:
         if not 1 <= hour <= 12:
             return None

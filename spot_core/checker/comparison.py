@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from spot_core.checker.clauses import without_clauses
 from spot_core.checker.leaves import Decision, compare_leaves
 from spot_core.checker.notation import is_words, normalised
 from spot_core.checker.quantity import read_quantity
@@ -30,6 +31,9 @@ Leaf = Callable[[str, str], Outcome]
 MAX_GOLD_CHARS = 2_000
 """Longer golds are texts, no final answers; only the same text equals them."""
 _RELATION = re.compile(r"[=<>]|\\(?:leq|geq|neq)(?![A-Za-z])")
+_UNIT_VECTORS = re.compile(r"(?<![A-Za-z\\])i(?![A-Za-z]).*(?<![A-Za-z\\])j(?![A-Za-z])", re.DOTALL)
+_FUNCTION = re.compile(r"([A-Za-z]+)\(([A-Za-z])\)")
+_MANY = re.compile(r"\\(?:in|pm|mp|cup|cap|mathbb|emptyset|begin|hat|vec)(?![A-Za-z])|\.\.\.")
 _VARIABLE = re.compile(r"(?<![\\A-Za-z])[A-Za-z](?![A-Za-z])")
 MAX_FAST_PAIRS = 400
 """Items of one list times items of the other; more go to a worker, which can be killed."""
@@ -46,7 +50,7 @@ def compare(answer: str, gold: str, leaf: Leaf, *, most_pairs: int | None = None
         return "correct", "exact"
     if len(gold) > MAX_GOLD_CHARS:
         return "ambiguous", "gold_too_long"
-    answer, gold = normalised(answer), normalised(gold)
+    answer, gold = without_clauses(normalised(answer), normalised(gold))
     simple = compare_leaves(answer, gold)
     if simple is not None and simple[0] == "correct":
         return simple
@@ -61,6 +65,7 @@ class _Comparison:
     def __init__(self, leaf: Leaf, most_pairs: int | None) -> None:
         self._leaf = leaf
         self._most_pairs = most_pairs
+        self._pairs = 0
 
     def nodes(self, given: Node, wanted: Node) -> Outcome:
         """The decision on two structures."""
@@ -81,9 +86,12 @@ class _Comparison:
             if isinstance(other, Expression) and _RELATION.search(other.text):
                 return self._leaf(given.text, wanted.text)
             return self.nodes(_value(given), _value(wanted))
+        given = _with_argument_of(wanted, given)
         outcome = self.nodes(given.value, wanted.value)
         if given.name == wanted.name or not given.name or not wanted.name:
             return outcome
+        if given.name.replace("'", "") == wanted.name.replace("'", ""):
+            return "incorrect", "derivative"
         equal = outcome is not None and outcome[0] == "correct"
         if not equal and (_has_variable(wanted.value) or _has_variable(given.value)):
             return self._leaf(given.text, wanted.text)  # x = y and y = x say the same
@@ -92,7 +100,10 @@ class _Comparison:
 
     def _matrices(self, given: Node, wanted: Node) -> Outcome:
         if not (isinstance(given, Matrix) and isinstance(wanted, Matrix)):
-            other = wanted if isinstance(given, Matrix) else given
+            other, matrix = (wanted, given) if isinstance(given, Matrix) else (given, wanted)
+            if isinstance(other, Group) and other.kind == "tuple" and isinstance(matrix, Matrix):
+                vector = Group("tuple", tuple(entry for row in matrix.rows for entry in row), matrix.text)
+                return self._groups(*((vector, other) if matrix is given else (other, vector)))
             if isinstance(other, Expression) and _is_plain(other.text):
                 return "incorrect", "matrix"
             return self._leaf(given.text, wanted.text)
@@ -107,6 +118,8 @@ class _Comparison:
         return ("ambiguous", "row_or_column") if vectors else ("incorrect", "matrix")
 
     def _unions(self, given: Node, wanted: Node) -> Outcome:
+        if any(isinstance(node, Expression) and _is_plain(node.text) for node in (given, wanted)):
+            return "incorrect", "interval"
         pairs = []
         for node in (given, wanted):
             if isinstance(node, Expression) and node.text == r"\mathbb{R}":
@@ -119,6 +132,8 @@ class _Comparison:
                 return self._pair_in_brackets(given, wanted)
         given_spans, wanted_spans = pairs
         if len(given_spans) != len(wanted_spans):
+            if all(_is_numeric(span) for span in (*given_spans, *wanted_spans)):
+                return "incorrect", "interval"
             return self._leaf(given.text, wanted.text)
         return self._matched(given_spans, wanted_spans, self._spans, "interval")
 
@@ -129,7 +144,9 @@ class _Comparison:
             if low and high and low.closed and high.closed:
                 items = tuple(read_structure(bound.text) for bound in (low, high))
                 return self._groups(Group("list", items, given.text), wanted)
-        return self._leaf(given.text, wanted.text)
+        outcome = self._leaf(given.text, wanted.text)
+        mixed = isinstance(given, Group) or isinstance(wanted, Group)
+        return ("ambiguous", "interval") if mixed and outcome and outcome[0] == "incorrect" else outcome
 
     def _spans(self, given: Span, wanted: Span) -> Outcome:
         sides = ((given.low, wanted.low), (given.high, wanted.high))
@@ -148,7 +165,11 @@ class _Comparison:
         named, wanted_named = _by_name(given), _by_name(wanted)
         if named is not None and wanted_named is not None and named.keys() == wanted_named.keys():
             return _all((self.nodes(named[name], wanted_named[name]) for name in wanted_named), "named")
-        if "tuple" not in (given.kind, wanted.kind) and wanted_named is None:
+        if named is not None and given.kind == "list" and wanted_named is None and wanted.kind == "tuple":
+            given = Group(
+                "tuple", tuple(named[name] for name in sorted(named)), given.text
+            )  # y = 1, x = 2 is (2, 1)
+        if {"tuple", "ratio"}.isdisjoint((given.kind, wanted.kind)) and wanted_named is None:
             return self._items(given, wanted)
         return self._ordered(given, wanted)
 
@@ -160,6 +181,8 @@ class _Comparison:
         if ordered is None or ordered[0] == "ambiguous":
             return ordered
         kinds = {given.kind, wanted.kind}
+        if "ratio" in kinds:
+            return ordered if ordered[0] == "correct" and len(kinds) == 1 else ("ambiguous", "ratio")
         if ordered[0] == "correct":
             return ("ambiguous", "set_or_tuple") if kinds == {"set", "tuple"} else ordered
         if wanted.kind != "tuple" and given.kind == "tuple":
@@ -168,7 +191,9 @@ class _Comparison:
         return ordered
 
     def _items(self, given: Group, wanted: Group) -> Outcome:
-        first, second = (_flattened(group) for group in (given, wanted))
+        first, second = _flattened(given), _flattened(wanted)
+        if len(first) > len(second) == len(_distinct(second)):
+            first = _distinct(first)  # what is written twice counts once
         return self._matched(first, second, lambda a, b: self.nodes(_value(a), _value(b)), wanted.kind)
 
     def _group_and_single(self, given: Node, wanted: Node) -> Outcome:
@@ -176,8 +201,15 @@ class _Comparison:
             return self.nodes(given.items[0], wanted)
         if isinstance(wanted, Group) and len(wanted.items) == 1:
             return self.nodes(given, wanted.items[0])
-        single = wanted if isinstance(given, Group) else given
-        if isinstance(single, Expression) and _is_plain(single.text):
+        single, group = (wanted, given) if isinstance(given, Group) else (given, wanted)
+        assert isinstance(group, Group)
+        if group.kind == "ratio" or (group.kind == "tuple" and _UNIT_VECTORS.search(single.text)):
+            return "ambiguous", group.kind
+        if group is given and group.kind == "list":
+            same = _all((self.nodes(item, wanted) for item in group.items), "same_values")
+            if same is None or same[0] == "correct":
+                return same  # 1/2 or 0.5
+        if isinstance(single, Expression) and (_is_plain(single.text) or _is_single_value(single.text)):
             return "incorrect", "number_of_answers"
         return self._leaf(given.text, wanted.text)
 
@@ -187,7 +219,8 @@ class _Comparison:
         """Whether the two hold the same, in whatever order."""
         if len(given) != len(wanted):
             return "incorrect", kind
-        if self._most_pairs is not None and len(given) * len(wanted) > self._most_pairs:
+        self._pairs += len(given) * len(wanted)
+        if self._most_pairs is not None and self._pairs > self._most_pairs:
             return None
         left, outcomes = list(given), []
         for item in wanted:
@@ -218,6 +251,16 @@ def _value(node: Node) -> Node:
     return node.value if isinstance(node, Named) else node
 
 
+def _with_argument_of(wanted: Named, given: Named) -> Named:
+    """`f(n) = n` with the argument's letter of `f(x) = x`."""
+    ours, theirs = _FUNCTION.fullmatch(wanted.name), _FUNCTION.fullmatch(given.name)
+    if not ours or not theirs or ours[2] == theirs[2]:
+        return given
+    text = re.sub(rf"(?<![A-Za-z\\]){theirs[2]}(?![A-Za-z])", ours[2], given.text)
+    renamed = read_structure(text)
+    return renamed if isinstance(renamed, Named) else given
+
+
 def _by_name(group: Group) -> dict[str, Node] | None:
     """The values of `x = 1, y = 2` by name; None where a name is missing or one letter (`x_1, x_2`) comes twice."""
     named = [item for item in group.items if isinstance(item, Named)]
@@ -228,17 +271,31 @@ def _by_name(group: Group) -> dict[str, Node] | None:
 
 
 def _flattened(group: Group) -> tuple[Node, ...]:
-    """The items, those of lists within lists (`1, ±2`) among them; what is written twice counts once."""
-    items: dict[str, Node] = {}
+    """The items, those of lists within lists (`1, ±2`) among them."""
+    items: list[Node] = []
     for item in group.items:
         inner = _value(item)
-        nested = _flattened(inner) if isinstance(inner, Group) and inner.kind == "list" else (item,)
-        items |= {"".join(node.text.split()): node for node in nested}
-    return tuple(items.values())
+        items += _flattened(inner) if isinstance(inner, Group) and inner.kind == "list" else (item,)
+    return tuple(items)
+
+
+def _is_numeric(span: Span) -> bool:
+    return all(
+        end is None or read_quantity(normalised(end.text)) is not None for end in (span.low, span.high)
+    )
+
+
+def _distinct(items: tuple[Node, ...]) -> tuple[Node, ...]:
+    return tuple({"".join(item.text.split()): item for item in items}.values())
 
 
 def _has_variable(node: Node) -> bool:
     return isinstance(node, Expression) and _VARIABLE.search(node.text) is not None
+
+
+def _is_single_value(text: str) -> bool:
+    """Whether an expression has one value: no variable, relation, set or dots in it."""
+    return not (_VARIABLE.search(text) or _RELATION.search(text) or _MANY.search(text))
 
 
 def _is_plain(text: str) -> bool:

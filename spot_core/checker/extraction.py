@@ -10,40 +10,58 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from spot_core.checker.notation import has_prose, normalised
+from spot_core.checker.quantity import read_quantity
+
 MAX_ANSWER_CHARS = 2_000
 """Longer "answers" are text that ran away, not answers; no gold answer in use comes near."""
+
+MAX_SHORT_ANSWER = 60
+"""Characters of a response that is nothing but an answer without delimiters."""
+MAX_ANNOUNCEMENTS = 20
+"""Announcements without a value after them that are passed over, from the end."""
+_SENTENCE = re.compile(r"(?<![A-Za-z\\])(?:is|as|so|we|I|he|it|of|to|be|do|in|on|at)(?![A-Za-z])|[?!]")
 
 _THINK_TAG = re.compile("</?think>")
 _END_OF_TURN = re.compile(r"<\|(?:im_start|im_end|eot_id|end_of_text|endoftext)\|>|</s>")
 _BOX = re.compile(r"\\(?:f?boxed|fbox)\s*\{")
 _BOXED_TOKEN = re.compile(r"\\boxed[ \t]+([-+]?[A-Za-z\d.,/]+)")
 _ANNOUNCEMENT_IN_BOX = re.compile(
-    r"\s*(?:\\text\s*\{)?\s*(?:so |thus |therefore )?(?:the )?(?:final |correct )?answer(?: is| *[:=])\s*:?\s*(?P<brace>\})?",
+    r"\s*(?:\\text(?:bf|it|rm)?\s*\{)?\s*(?:so |thus |therefore )?(?:the )?(?:final |correct )?answer(?: is| *[:=])\s*:?\s*(?P<brace>\})?",
     re.IGNORECASE,
 )
+MAX_BOXES = 64
+"""Boxes that are read as one list."""
 MAX_BETWEEN_BOXES = 40
 """Characters between two boxes of one statement, as in `\\boxed{-2} \\quad \\text{and} \\quad \\boxed{1}`."""
 
 _BOLD = r"[*_`]{0,3}"
 _LINE_FORM = re.compile(
-    rf"^[ \t]*(?:[-*>#][ \t]+)?(?:\#{{4}}|{_BOLD}(?:the[ \t]+)?(?:final[ \t]+)?answer{_BOLD}[ \t]*[:=]{_BOLD}"
+    rf"^[ \t]*(?:[-*>#]{{1,6}}[ \t]+)?(?:\#{{4}}|{_BOLD}(?:the[ \t]+)?(?:final[ \t]+)?answer{_BOLD}[ \t]*$|{_BOLD}(?:the[ \t]+)?(?:final[ \t]+)?answer{_BOLD}[ \t]*[:=]{_BOLD}"
     rf"|{_BOLD}answer{_BOLD}[ \t]*(?=\$|\\[(\[]))",
     re.IGNORECASE | re.MULTILINE,
 )
 _SENTENCE_FORM = re.compile(
     r"(?:\banswers?|\b(?:correct|right|best)[ \t]+(?:option|choice))[ \t]+(?:is|are|equals|will be|would be)\b(?![ \t]+not\b)[ \t]*:?"
-    r"|答案(?:是|为|為|[:：])+",
+    r"|(?:答案|答え|정답|ответ|antwort|respuesta|réponse|risposta|resposta)[ \t]*(?:是|为|為|は|ist|es|est|è|é|[:：])+"
+    r"|\"(?:final[_ ]?)?answer\"[ \t]*:[ \t]*\"?",
     re.IGNORECASE,
 )
-_TAG = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
+_TAG = re.compile(r"<(/?)answer>", re.IGNORECASE)
+_ADVERBS = re.compile(
+    r"(?:(?:simply|exactly|just|therefore|thus|hence|indeed|then|clearly|actually|equal to|approximately|about|roughly|:)[ \t]+)+",
+    re.IGNORECASE,
+)
+_OTHER = re.compile(r",[ \t]+not\b.*|\"[ \t]*[,}].*|[ \t]*\}[ \t]*$", re.DOTALL)
 _REASON = re.compile(
-    r",?[ \t]+(?:because|since|as shown|which|where)\b.*|,[ \t]+(?:as|so|and so)\b.*", re.DOTALL
+    r"(?<![ \t]),?[ \t]+(?:because|since|as shown|which|where)\b.*|,[ \t]+(?:as|so|and so)\b.*", re.DOTALL
 )
 _LAST_LINE_A = re.compile(r"^[ \t]*A:[ \t]*(.*)$")
 _SENTENCE_END = re.compile(r"\.[ \t]+(?=[A-Z<])")
-_CLOSING_REMARK = re.compile(r"\.?[ \t]*I hope (?:it is|this is|this|it).{0,40}$", re.IGNORECASE)
+_CLOSING_REMARK = re.compile(r"(?<![ \t])\.?[ \t]*I hope (?:it is|this is|this|it).{0,40}$", re.IGNORECASE)
 
-_MATH = r"\$\$[^$]+\$\$|\$[^$\n]+\$|\\\([^\n]+?\\\)|\\\[.+?\\\]"
+_MATH = r"\$\$[^$]+\$\$|\$[^$\n]+\$|\\\((?:[^\n\\]|\\(?![()]))+\\\)|\\\[(?:[^\\]|\\(?![\[\]]))+\\\]"
+"""No formula runs across another one's delimiters: that would take exponential time."""
 _MATH_LIST = re.compile(rf"(?:{_MATH})(?:[ \t]*(?:,|and|or|, and|, or)[ \t]*(?:{_MATH}))*", re.DOTALL)
 _UNIT_WORDS = r"[ \t]*(?:percent(?:age)?|pct|%|[A-Za-z]{2,12})?"
 _BARE_MATH = re.compile(rf"(?:{_MATH_LIST.pattern}){_UNIT_WORDS}\.?", re.DOTALL)
@@ -121,12 +139,15 @@ def _closing_boxes(text: str) -> Extraction | None:
     if not boxes:
         return None
     together = [boxes[-1]]
-    for box in reversed(boxes[:-1]):
-        if together[0][0] - box[1] > MAX_BETWEEN_BOXES:
+    for box in reversed(boxes[-MAX_BOXES:-1]):
+        if together[-1][0] - box[1] > MAX_BETWEEN_BOXES:
             break
-        together.insert(0, box)
+        together.append(box)
+    together.reverse()
     answer = _BOX.sub("{", boxes[-1][2]) if _BOX.search(boxes[-1][2]) else boxes[-1][2]
     joined = ", ".join(content for _, _, content in together) if len(together) > 1 else None
+    if joined is not None and len(joined) > MAX_ANSWER_CHARS:
+        joined = None
     return Extraction(_without_announcement(answer), "boxed", box_list=joined)
 
 
@@ -148,14 +169,20 @@ def _boxed_token(text: str) -> Extraction | None:
 
 def _tagged(text: str) -> Extraction | None:
     """The last `<answer>…</answer>` of the response, the form that many models are trained to give."""
-    contents = [content.strip() for content in _TAG.findall(text) if content.strip()]
-    return Extraction(contents[-1], "answer_tag") if contents else None
+    found, opened = None, None
+    for tag in _TAG.finditer(text):
+        if not tag[1]:
+            opened = tag.end()
+        elif opened is not None:
+            content = text[opened : tag.start()].strip()
+            found, opened = (_without_announcement(content) if content else found), None
+    return Extraction(found, "answer_tag") if found else None
 
 
 def _clean(answer: str) -> str:
     """Without Markdown emphasis, closing remarks and the full stop of the sentence."""
     answer = _CLOSING_REMARK.sub("", answer).strip().strip("*`_ \t")
-    if answer.endswith((".", ",", ";")) and not answer.endswith("..."):
+    if answer.endswith((".", ",", ";", "。")) and not answer.endswith("..."):
         answer = answer[:-1].rstrip()
     if len(answer) > 2 and answer[0] == answer[-1] and answer[0] in "\"'":
         answer = answer[1:-1]
@@ -172,14 +199,16 @@ def _announced(text: str, prefixes: tuple[str, ...]) -> Extraction | None:
         pattern = rf"^[ \t]*{_BOLD}{re.escape(prefix)}{_BOLD}"
         found = re.finditer(pattern, text, re.IGNORECASE | re.MULTILINE)
         forms += [(match.end(), "answer_prefix") for match in found]
-    for start, form in sorted(forms, reverse=True):
+    for start, form in sorted(forms, reverse=True)[:MAX_ANNOUNCEMENTS]:
         # The value may stand on the next line, or open a display formula over several lines.
         rest = text[start : start + MAX_ANSWER_CHARS].lstrip(" \t*\n")
         formula = _MATH_LIST.match(rest)
         if formula and _AFTER_MATH.fullmatch(rest[formula.end() :].split("\n", 1)[0]):
             answer = formula.group()
         else:
-            answer = _REASON.sub("", _SENTENCE_END.split(rest.split("\n", 1)[0], maxsplit=1)[0])
+            rest = rest[match.end() :] if (match := _ADVERBS.match(rest)) else rest
+            line = _OTHER.sub("", rest.split("\n", 1)[0])
+            answer = _REASON.sub("", _SENTENCE_END.split(line, maxsplit=1)[0])
         if answer := _clean(answer):
             return Extraction(answer, form)
     return None
@@ -189,9 +218,21 @@ def _whole_response(text: str) -> Extraction | None:
     text = text.strip()
     if len(text) > MAX_ANSWER_CHARS:
         return None
-    if _BARE_NUMBER.fullmatch(text) or _BARE_MATH.fullmatch(text):
+    if _BARE_NUMBER.fullmatch(text) or _BARE_MATH.fullmatch(text) or _is_short_answer(text):
         return Extraction(_clean(text), "whole_response")
     return None
+
+
+def _is_short_answer(text: str) -> bool:
+    """Whether a short line is one quantity, one formula or one word, no sentence."""
+    if len(text) > MAX_SHORT_ANSWER or "\n" in text or not text or r"\boxed" in text:
+        return False
+    plain = normalised(text)
+    return (
+        read_quantity(plain) is not None
+        or " " not in plain
+        or not (has_prose(plain) or _SENTENCE.search(plain))
+    )
 
 
 def _conclusion(text: str) -> Extraction | None:

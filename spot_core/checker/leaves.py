@@ -7,7 +7,9 @@ from fractions import Fraction
 from spot_core.checker.choices import chosen_letter
 from spot_core.checker.clock import read_clock
 from spot_core.checker.notation import has_prose, is_words, same_spelling
-from spot_core.checker.quantity import Quantity, in_unit_of, read_quantity
+from spot_core.checker.quantity import ALTERING, Quantity, in_unit_of, read_quantity
+from spot_core.checker.units import measure_of
+from spot_core.checker.words import mentions_number
 
 Decision = tuple[str, str]
 """(verdict, name of the rule that decided)"""
@@ -15,9 +17,21 @@ Decision = tuple[str, str]
 REPEATING_DIGITS = 4
 """A decimal with at least so many significant digits may stand for the fraction it rounds (0.3333 for 1/3)."""
 
-_OPTION_LETTERS = "ABCDEFGHIJ"
-_OPTION = re.compile(f"[{_OPTION_LETTERS}]")
-_RATIO = re.compile(r"(?P<a>[^:]{1,40})(?::| to )(?P<b>[^:]{1,40})")
+_GOLD_OPTION = re.compile(r"([A-H])|\(?([A-H])[.)]\s+(\w.*)", re.DOTALL)
+_CAPITALS = re.compile("[A-Z]{3,8}")
+_RATIO = re.compile(r":| to ")
+_FIGURE = re.compile(r"\\(triangle|angle|odot|square|measuredangle)(?![A-Za-z])")
+_LABELLED = re.compile(
+    r"[A-Za-z][A-Za-z., ]{2,40}\d{1,9}(?:st|nd|rd|th)?(?:,? ?\d{1,9})?|\d{1,9}(?:st|nd|rd|th)? (?:of )?[A-Za-z]{3,20}(?:,? ?\d{1,9})?"
+)
+_BARE_RELATION = re.compile(r"[<>]|\\(?:leq|geq|neq)(?![A-Za-z])")
+_NUMBERS = re.compile(r"(?<![\w.])-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?![\w]|\.\d)")
+_UNCHANGED = frozenset(
+    "not no least most fewer negative about nearly almost between never without isn't from to".split()  # noqa: SIM905
+)
+"""With one of these words a sentence may say another number than the one that stands in it."""
+_FILLERS = frozenset(["per", "square", "cubic", "sq", "the", "of", "on", "in", "a", "st", "nd", "rd", "th"])
+_NEGATIONS = frozenset(["not", "no", "non", "neither", "never", "none", "isn't"])
 _BASED = re.compile(
     r"\(?(?P<digits>[0-9A-Fa-f]{1,60})\)?_\{?\s*(?:base )?(?P<base>\d{1,2}|two|three|four|five|six|seven|eight|nine|ten|twelve|sixteen)\s*\}?"
 )
@@ -49,6 +63,10 @@ def compare_leaves(answer: str, gold: str) -> Decision | None:
         _compare_clocks,
         _compare_ratios,
         _compare_based,
+        _compare_figures,
+        _compare_labelled,
+        _compare_sentences,
+        _compare_relations,
         _compare_words,
     ):
         if (decision := rule(answer, gold)) is not None:
@@ -62,13 +80,14 @@ def _compare_numbers(answer: str, gold: str) -> Decision | None:
 
 
 def _compare_options(answer: str, gold: str) -> Decision | None:
-    wanted = chosen_letter(gold)
-    if wanted is None or not (_OPTION.fullmatch(gold) or (wanted[1] and wanted[0] in _OPTION_LETTERS)):
-        return None
-    letter, content = wanted
+    """Letters of options, where the gold is one, alone or with its text (`(C) 12`)."""
+    wanted, marked = _GOLD_OPTION.fullmatch(gold), _GOLD_OPTION.fullmatch(answer)
+    if wanted is None:
+        # "(A) 12" where the gold is 12
+        return compare_leaves(marked[3].strip(), gold) if marked and marked[3] else None
     if given := chosen_letter(answer):
-        return ("correct" if given[0] == letter else "incorrect"), "option"
-    if content:
+        return ("correct" if given[0] == (wanted[1] or wanted[2]) else "incorrect"), "option"
+    if content := (wanted[3] or "").strip():
         return compare_leaves(answer, content)
     # Without the list of options nobody can tell which one "12" is.
     return ("ambiguous", "option") if read_quantity(answer) is not None or is_words(answer) else None
@@ -98,26 +117,27 @@ def _compare_ratios(answer: str, gold: str) -> Decision | None:
     wanted, given = _ratio(gold), _ratio(answer)
     if wanted is None and given is None:
         return None
-    certain = wanted is not None and given is not None
-    if not certain:
-        single = read_quantity(answer if wanted is not None else gold)
-        if single is None:
-            return None
-        wanted, given = (wanted, single.value) if wanted is not None else (single.value, given)
-    if wanted != given:
+    if wanted is not None and given is not None:
+        return ("correct" if wanted == given else "incorrect"), "ratio"
+    single = read_quantity(answer if wanted is not None else gold)
+    ratio = wanted or given
+    if single is None or ratio is None or len(ratio) != 2:
+        return None
+    if single.value * ratio[1] != 1:
         return "incorrect", "ratio"
     timelike = read_clock(gold) is not None or read_clock(answer) is not None
-    return ("correct" if certain or not timelike else "ambiguous"), "ratio"
+    return ("ambiguous" if timelike else "correct"), "ratio"
 
 
-def _ratio(text: str) -> Fraction | None:
-    match = _RATIO.fullmatch(text)
-    if match is None:
+def _ratio(text: str) -> tuple[Fraction, ...] | None:
+    """`2:4:6` as (1, 2, 3): the numbers over the first one."""
+    parts = _RATIO.split(text)
+    if not 2 <= len(parts) <= 6:
         return None
-    first, second = read_quantity(match["a"].strip()), read_quantity(match["b"].strip())
-    if first is None or second is None or second.value == 0:
+    quantities = [read_quantity(part.strip()) for part in parts]
+    if any(quantity is None or quantity.value == 0 for quantity in quantities):
         return None
-    return first.value / second.value
+    return tuple(quantity.value / quantities[0].value for quantity in quantities)
 
 
 def _compare_based(answer: str, gold: str) -> Decision | None:
@@ -149,13 +169,66 @@ def _value(number: tuple[str, int]) -> int | None:
     return int(digits, base)
 
 
+def _compare_figures(answer: str, gold: str) -> Decision | None:
+    """Geometric figures by their names: `\\angle ABC`, `\\triangle ABC`."""
+    given, wanted = set(_FIGURE.findall(answer)), set(_FIGURE.findall(gold))
+    if not given and not wanted:
+        return None
+    if given != wanted and given and wanted:
+        return "incorrect", "figure"
+    names = [_FIGURE.sub("", text).strip() for text in (answer, gold)]
+    if not all(name.isalpha() for name in names):
+        return None
+    return ("incorrect", "figure") if sorted(names[0]) != sorted(names[1]) else ("ambiguous", "figure")
+
+
+def _compare_sentences(answer: str, gold: str) -> Decision | None:
+    """`There are 42 ways` confirms 42, where it is the only number; it refutes nothing."""
+    wanted, words = read_quantity(gold), set(re.findall("[a-z']+", answer.casefold()))
+    if wanted is None or not has_prose(answer) or not words.isdisjoint(_UNCHANGED | ALTERING):
+        return None
+    numbers = _NUMBERS.findall(answer)
+    if len(numbers) != 1 or (number := read_quantity(numbers[0])) is None or number.value != wanted.value:
+        return None
+    plain = not re.search(r"[-+*/^_\\%]", answer.replace(numbers[0], ""))
+    return ("correct", "sentence") if plain else None
+
+
+def _compare_labelled(answer: str, gold: str) -> Decision | None:
+    """Words with numbers, such as `May 14` and `Student 3`."""
+    parts = []
+    for text in (answer, gold):
+        words = {word for word in re.findall("[a-z]+", text.casefold()) if word not in _FILLERS}
+        numbers = [int(number) for number in re.findall(r"\d+", text)]
+        if not _LABELLED.fullmatch(text) or not words or not numbers:
+            return None
+        parts.append((words, numbers))
+    (given, figures), (wanted, wanted_figures) = parts
+    if figures == wanted_figures and given == wanted:
+        return "correct", "labelled"
+    if sorted(figures) != sorted(wanted_figures) or given.isdisjoint(wanted):
+        return "incorrect", "labelled"
+    return "ambiguous", "labelled"
+
+
+def _compare_relations(answer: str, gold: str) -> Decision | None:
+    """`> 5` is no answer where the gold is 5."""
+    bare = _BARE_RELATION.match(answer) and not _BARE_RELATION.match(gold)
+    return ("incorrect", "relation") if bare and read_quantity(gold) is not None else None
+
+
 def _compare_words(answer: str, gold: str) -> Decision | None:
     """Words are compared as text, a word never equals a number."""
     for first, second in ((answer, gold), (gold, answer)):
         if (is_words(first) or first == r"\emptyset") and read_quantity(second) is not None:
-            return "incorrect", "words"
+            # "three quarters" may be a number that is not read here.
+            return ("ambiguous" if mentions_number(first) else "incorrect"), "words"
+    if _CAPITALS.fullmatch(answer) and _CAPITALS.fullmatch(gold):
+        return ("ambiguous" if sorted(answer) == sorted(gold) else "incorrect"), "words"
     if has_prose(answer) and has_prose(gold) and is_words(answer) and is_words(gold):
         given, wanted = answer.casefold().split(), gold.casefold().split()
+        if _NEGATIONS.isdisjoint(given) != _NEGATIONS.isdisjoint(wanted):
+            return "incorrect", "negation"
         # "even function" for "even" says more, not something else.
         related = len(given) != len(wanted) and (set(wanted) <= set(given) or set(given) <= set(wanted))
         return ("ambiguous" if related else "incorrect"), "words"
@@ -175,26 +248,23 @@ def _compare_quantities(given: Quantity, wanted: Quantity) -> Decision | None:
         return verdict, "unit_conversion"
     if not (given.unit_certain and wanted.unit_certain):
         return None
-    verdict, _ = _compare_values(given, wanted)
-    return ("incorrect" if verdict == "incorrect" else "ambiguous"), "unit"
+    if min(len(given.unit), len(wanted.unit)) > 1 and measure_of(given.unit) and measure_of(wanted.unit):
+        return "incorrect", "unit"  # they measure different things
+    return "ambiguous", "unit"
 
 
 def _same_unit(first: str, second: str) -> bool:
-    first, second = (
-        " ".join(unit.casefold().replace(".", "").split()).rstrip("s") for unit in (first, second)
+    if first == second:
+        return True
+    if min(len(first), len(second)) <= SYMBOL_CHARS:
+        return False  # in symbols, capitals and an s have a meaning
+    given, wanted = (
+        {w.rstrip("s") for w in re.findall("[a-z]{4,}", unit.casefold())} for unit in (first, second)
     )
-    return first == second or {first, second} in _SAME_UNITS
+    return not given.isdisjoint(wanted - _FILLERS)  # cookies, chocolate cookies
 
 
-_SAME_UNITS = [
-    {"$", "dollar"},
-    {"$", "usd"},
-    {"usd", "dollar"},
-    {"€", "euro"},
-    {"€", "eur"},
-    {"°", "degree"},
-    {"°c", "celsiu"},
-]
+SYMBOL_CHARS = 3
 
 
 def _is_close(first: Quantity, second: Quantity) -> bool:
@@ -212,7 +282,7 @@ def _compare_values(given: Quantity, wanted: Quantity) -> Decision:
         return "correct", "numeric"
     for rounded, exact in ((given, wanted), (wanted, given)):
         if _is_rounding_of(rounded, exact):
-            verdict = "correct" if _digits(rounded) >= REPEATING_DIGITS else "ambiguous"
+            verdict = "correct" if significant_digits(rounded) >= REPEATING_DIGITS else "ambiguous"
             return verdict, "rounding"
         if _is_shortened(rounded, exact):
             return "ambiguous", "rounding"
@@ -250,7 +320,7 @@ def _is_finite_decimal(value: Fraction) -> bool:
     return rest == 1
 
 
-def _digits(decimal: Quantity) -> int:
+def significant_digits(decimal: Quantity) -> int:
     """Significant digits of a decimal."""
     return len(str(abs(decimal.value * 10 ** (decimal.decimals or 0))).lstrip("0"))
 

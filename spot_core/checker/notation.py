@@ -41,6 +41,14 @@ _LATEX = _rules(
     (r"\\frac(\{[^{}]*\})([A-Za-z\d])", r"\\frac\1{\2}"),
     (r"\{([^{}]*)\\choose(?![A-Za-z])([^{}]*)\}", r"\\binom{\1}{\2}"),
     (r"\{([^{}]*)\\over(?![A-Za-z])([^{}]*)\}", r"\\frac{\1}{\2}"),
+    (r"_([A-Za-z]|\d+)", r"_{\1}"),
+    (r"\^\s*\{?\s*\\prime\s*\}?", "'"),
+    (r"\\(?:overline|bar|overrightarrow|overleftrightarrow)\s*(?:\{\s*([A-Z]{2,3})\s*\}|(?<=\s)([A-Z]{2,3}))", r" \1\2 "),
+    (r"\\(triangle|angle|odot|square)\s*\{\s*([A-Z]{1,4})\s*\}", r"\\\1 \2"),
+    (r"\\lg(?![A-Za-z])", r"\\log_{10} "),
+    (r"\\var(phi|epsilon|theta|rho)(?![A-Za-z])", r"\\\1 "),
+    (r"\\(vec|hat|tilde|bar|overrightarrow)\s*(?:\{\s*([A-Za-z])\s*\}|(?<=\s)([A-Za-z])(?![A-Za-z]))", r"\\\1{\2\3}"),
+    (r"\^\s*\{?\s*(?:\\text\s*\{)?\s*(?:th|st|nd|rd)\s*\}{1,2}", ""),
     (r"\\log_\{?e\}?(?![A-Za-z])", r"\\ln "),
     (r"\\sqrt\s*([A-Za-z\d])", r"\\sqrt{\1}"),
     (r"(?<!\\)\\([%#&_])", r"\1"),
@@ -81,6 +89,7 @@ _NAMES = _rules(
         r"(?<![A-Za-z\\])(a(?:rc)?(?=sin|cos|tan))?(sin|cos|tan|cot|csc|sinh|cosh|tanh|log|ln|exp)(?=\s*[({^_\\\d]|\s+[a-z](?![A-Za-z]))",
         r"\\\1\2 ",
     ),
+    (r"(?<![A-Za-z\\])C\(\s*(\w+)\s*,\s*(\w+)\s*\)", r"\\binom{\1}{\2}"),
     (r"(?<![A-Za-z\\])(sqrt)(?=\s*[({\d])", r"\\sqrt"),
     (r"(?<![A-Za-z\\])(sec|gcd|lcm|max|min)(?=\()", r"\\\1 "),
 )
@@ -88,8 +97,9 @@ _EXPONENT = re.compile(r"\^\s*([-+]?\d+(?:\.\d+)?)")
 _CALL = re.compile(r"(\\sqrt|\^)\s*\(")
 _MARKDOWN = re.compile(r"(\*\*|__|`)(.+)\1")
 _OPTION_LETTER = re.compile(r"\(([A-Za-z])\)")
-_WORDS = re.compile(r"[A-Za-z][A-Za-z' .-]*[A-Za-z]")
-_LONG_WORD = re.compile(r"(?<![A-Za-z\\])[A-Za-z]{3,}")
+_WORDS = re.compile(r"(?=.*[A-Za-z]{2})[A-Za-z'.]+(?: +[A-Za-z'.]+|-[A-Za-z]{2,})*")
+_PROSE = re.compile(r"(?<![A-Za-z\\])(?:[A-Z]?[a-z]{2,}|[A-Z]{5,})(?![A-Za-z])")
+_ROWS = re.compile(r"\\(?:begin|end)\s*\{(?:cases|array|aligned|align\*?|gathered)\}(?:\{[lcr| ]*\})?")
 _ENVIRONMENT = re.compile(r"\\(?:begin|end)\s*\{[a-zA-Z*]+\}")
 _REMEMBERED = 4096
 
@@ -125,6 +135,8 @@ def normalised(answer: str) -> str:
 
 
 def _plain_latex(answer: str) -> str:
+    if r"\begin" in answer and "&" not in answer and "matrix" not in answer:
+        answer = _ROWS.sub(" ", answer).replace(r"\\", ", ")
     aligned = r"\begin" in answer and "align" in answer
     for pattern, replacement in _LATEX:
         answer = pattern.sub(replacement, answer)
@@ -177,9 +189,7 @@ def same_spelling(first: str, second: str) -> bool:
     first, second = (_BETWEEN_NUMBERS.sub(";", text).replace(" ", "") for text in (first, second))
     if first == second:
         return True
-    worded = (is_words(first) and is_words(second)) or bool(
-        _LONG_WORD.search(first) and _LONG_WORD.search(second)
-    )
+    worded = (is_words(first) and is_words(second)) or (has_prose(first) and has_prose(second))
     return worded and first.casefold() == second.casefold()
 
 
@@ -189,5 +199,8 @@ def is_words(answer: str) -> bool:
 
 
 def has_prose(answer: str) -> bool:
-    """Whether words of at least three letters stand in the normalised answer, outside LaTeX commands."""
-    return _LONG_WORD.search(_ENVIRONMENT.sub("", answer)) is not None
+    """Whether words of at least three letters stand in the normalised answer, outside LaTeX commands.
+
+    `LCs` and `ABC` are products and names of points, no words.
+    """
+    return any(len(word) > 2 for word in _PROSE.findall(_ENVIRONMENT.sub("", answer)))

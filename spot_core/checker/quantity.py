@@ -44,19 +44,77 @@ _EUROPEAN = re.compile(
     rf"(?P<before>[-+]?\s*(?:{_CURRENCY})?\s*)(?P<digits>\d{{1,3}}(?:\.\d{{3}})+,\d+|\d+,\d{{1,2}}(?=\s*[€]))(?P<after>.*)",
     re.DOTALL,
 )
+_SEXAGESIMAL = re.compile(r"(\d{1,4})\s*°\s*(\d{1,2}(?:\.\d+)?)\s*'(?:\s*(\d{1,2}(?:\.\d+)?)\s*(?:''|\"))?")
+_NEGATIVE = re.compile(r"^(?:negative|minus)\s+(?=[\d.\\$])", re.IGNORECASE)
 _DIGITS = re.compile(r"(?P<before>\d*\.\d*?)(?:\\\w+\s*\{?\s*|\()(?P<period>\d+)[\s})]*")
 _PERCENT = re.compile(r"\s*(?:%|per\s?cent(?:age)?|pct)(?![A-Za-z])", re.IGNORECASE)
 _UNIT = re.compile(
-    r"\(?(?P<first>°|[€£¥₹$]|[A-Za-z]+)[A-Za-z ./°'-]*(?:\s*\^\s*\{?\s*[23]\s*\}?)?(?:\s*/\s*[a-z]+(?:\^\{[23]\})?)?\)?"
+    r"\(?(?P<first>°|[€£¥₹$¢]|'{1,2}|[A-Za-z]+)[A-Za-z ./°'-]*(?:\s*\^\s*\{?\s*[23]\s*\}?)?(?:\s*/\s*[a-z]+(?:\^\{[23]\})?)?\)?"
 )
 _ATTACHED_LETTER = frozenset("mgshL")
 """Single letters that are units without a space before them; `5x` is a product."""
-_UNIT_WORD = re.compile(r"[a-z.°'-]{4,}|[^aeiou][aeiou][^aeiou]|[ap]\.?m\.?|°|[€£¥₹$]|", re.IGNORECASE)
+_UNIT_WORD = re.compile(r"[a-z.°'-]{4,}|[^aeiou][aeiou][^aeiou]|[ap]\.?m\.?|°|[€£¥₹$¢]|", re.IGNORECASE)
 """Words of four letters or of the shape of `men` and `cup`; `ab` and `xyz` could be variables."""
 _SHORT_UNIT = re.compile(
-    r"[ckm]?m|[km]?g|m?l|ft|in|mi|yd|sq|cu|lbs?|oz|hrs?|m?s|hz|kw|[mk]ph|pts|per|a|°[cf]|usd|eur|day|and",
+    r"[ckm]?m|[km]?g|m?l|ft|in|mi|yd|sq|cu|lbs?|oz|hrs?|m?s|hz|kw|[mk]ph|pts|per|°[cf]|usd|eur|day|and",
     re.IGNORECASE,
 )
+_ANGLES = {"°": Fraction(1), "'": Fraction(1, 60), "''": Fraction(1, 3600)}
+_DEGREE = re.compile(r"deg(?:rees?)?\.?", re.IGNORECASE)
+_ATTACHED_WORD = re.compile(r"[A-Z]?[a-z]+[aeiouy][a-z]*")
+ALTERING = frozenset(
+    [
+        "below",
+        "above",
+        "under",
+        "over",
+        "less",
+        "more",
+        "than",
+        "plus",
+        "minus",
+        "squared",
+        "cubed",
+        "factorial",
+        "half",
+        "halves",
+        "third",
+        "thirds",
+        "quarter",
+        "quarters",
+        "fourth",
+        "fourths",
+        "fifth",
+        "fifths",
+        "sixth",
+        "sixths",
+        "eighth",
+        "eighths",
+        "tenth",
+        "tenths",
+        "hundredth",
+        "hundredths",
+        "thousandth",
+        "thousandths",
+        "or",
+        "root",
+        "tens",
+        "hundreds",
+        "lakh",
+        "crore",
+        "gross",
+        "score",
+        "does",
+        "do",
+        "is",
+        "are",
+        "if",
+        "when",
+        "where",
+        "impossible",
+    ]
+)
+"""Words after a number that make another number of it."""
 _NOT_A_UNIT = frozenset(["and", "or", "not", "to", "of", "in", "pi", "if", "is", "for"])
 _SCALES = {
     "dozen": 12,
@@ -89,10 +147,13 @@ def read_quantity(answer: str) -> Quantity | None:
     """The single number that the normalised answer consists of (with unit, currency, percent), or None."""
     if len(answer) > MAX_CHARS:
         return None
-    answer = _without_parentheses(answer)
+    answer = _NEGATIVE.sub("-", _without_parentheses(answer))
     if european := _EUROPEAN.fullmatch(answer):
         digits = european["digits"].replace(".", "").replace(",", ".")
         answer = f"{european['before']}{digits}{european['after']}"
+    if sexagesimal := _SEXAGESIMAL.fullmatch(answer):
+        parts = [Fraction(part or 0) for part in sexagesimal.groups()]
+        return Quantity(parts[0] + parts[1] / 60 + parts[2] / 3600, unit="°")
     match = _NUMBER.fullmatch(answer)
     if match is None:
         value = number_of_words(answer)
@@ -127,8 +188,8 @@ def _single(match: re.Match[str]) -> Quantity | None:
     return Quantity(
         value=value,
         percent=percent is not None,
-        unit=unit.strip("() ") or (match["currency"] or "").strip("."),
-        unit_certain=all(_is_unit_word(word) for word in re.split(r"[\s/^{}()\d]+", unit)),
+        unit=_DEGREE.sub("°", unit.strip("() ")) or (match["currency"] or "").strip("."),
+        unit_certain=_is_certain(unit),
         decimals=len(match["decimal"].partition(".")[2]) if plain else None,
     )
 
@@ -137,8 +198,24 @@ def _is_unit(text: str, *, spaced: bool) -> bool:
     match = _UNIT.fullmatch(text)
     if match is None or text.split(maxsplit=1)[0].lower() in _NOT_A_UNIT:
         return False
+    if not ALTERING.isdisjoint(re.findall("[a-z]+", text.lower())):
+        return False
     first = match["first"]
-    return spaced or len(first) > 1 or not first.isalpha() or first in _ATTACHED_LETTER
+    if spaced or not first.isalpha():
+        return True
+    return first in _ATTACHED_LETTER if len(first) == 1 else _is_attached(first)
+
+
+def _is_attached(word: str) -> bool:
+    """Whether letters that stand directly behind a number can be a unit: `5cm`, `5apples`, not `5abcd`."""
+    short = _SHORT_UNIT.fullmatch(word) is not None or len(word) == 2
+    return short or _ATTACHED_WORD.fullmatch(word) is not None or measure_of(word) is not None
+
+
+def _is_certain(unit: str) -> bool:
+    if all(_is_unit_word(word) for word in re.split(r"[\s/^{}()\d]+|\ba\s+(?=\w)", unit)):
+        return True
+    return len(unit) > 2 and measure_of(unit) is not None
 
 
 def _is_unit_word(word: str) -> bool:
@@ -212,6 +289,9 @@ def _sum_of_parts(answer: str) -> Quantity | None:
 
 def in_unit_of(given: Quantity, wanted: Quantity) -> Quantity | None:
     """The given quantity in the wanted one's unit, or None where they do not measure the same."""
+    if given.unit in _ANGLES and wanted.unit in _ANGLES:
+        factor = _ANGLES[given.unit] / _ANGLES[wanted.unit]
+        return replace(given, value=given.value * factor, unit=wanted.unit, decimals=None)
     here, there = measure_of(given.unit), measure_of(wanted.unit)
     if here is None or there is None or here.dimension != there.dimension:
         return None

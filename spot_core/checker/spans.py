@@ -9,6 +9,8 @@ from spot_core.checker.brackets import split_top
 _RELATIONS = {"<": ("<", False), ">": (">", False), r"\leq": ("<", True), r"\geq": (">", True)}
 _UNEQUAL = r"\neq"
 _VARIABLE = re.compile(r"[A-Za-z](?:_\{?\w+\}?)?|\\(?:alpha|beta|theta|lambda|phi|mu)|f ?\(x\)")
+_ABSOLUTE = re.compile(r"(?:\\l?vert\s*|\|)\s*([A-Za-z])\s*(?:\\r?vert|\|)")
+_POSITIVE = re.compile(r"\d+(?:\.\d+)?|\\frac\{\d+\}\{\d+\}|\d*\\sqrt\{\d+\}")
 _LETTERS = re.compile(r"(?<![\\A-Za-z])[A-Za-z](?![A-Za-z])")
 _INFINITE = re.compile(r"[-+]? ?\\infty")
 
@@ -67,6 +69,8 @@ def _inequality(text: str) -> tuple[str, list[Span]] | None:
         return False
 
     sides = split_top(text, is_relation)
+    if len(sides) == 2 and (match := _ABSOLUTE.fullmatch(sides[0])) and _POSITIVE.fullmatch(sides[1]):
+        return _absolute(match[1], relations[0], sides[1])
     variables = [position for position, side in enumerate(sides) if _VARIABLE.fullmatch(side)]
     limits = [side for position, side in enumerate(sides) if position not in variables]
     if len(sides) not in (2, 3) or len(variables) != 1 or (len(sides) == 3 and variables != [1]):
@@ -78,6 +82,15 @@ def _inequality(text: str) -> tuple[str, list[Span]] | None:
         return (sides[variables[0]], [Span(None, point), Span(point, None)]) if len(sides) == 2 else None
     span = _span(sides, relations, variables[0])
     return None if span is None else (sides[variables[0]], [span])
+
+
+def _absolute(variable: str, relation: str, limit: str) -> tuple[str, list[Span]] | None:
+    """`|x| < 3` as -3 < x < 3."""
+    if relation == _UNEQUAL:
+        return None
+    direction, closed = _RELATIONS[relation]
+    low, high = Bound(f"-{limit}", closed), Bound(limit, closed)
+    return variable, [Span(low, high)] if direction == "<" else [Span(None, low), Span(high, None)]
 
 
 def _span(sides: list[str], relations: list[str], variable: int) -> Span | None:

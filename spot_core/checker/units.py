@@ -12,6 +12,15 @@ _POWER = re.compile(r"([A-Za-z.]+?)\s*\^?\s*\{?\s*([23])\s*\}?")
 _EXPONENTS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3, "2": 2, "3": 3}
 _NO_UNITS = frozenset(["point", "points", "unit", "units", "a", "an", "c", "count", "counts"])
 """Pint's readings (a typographic point, a year) that no answer means."""
+_SYMBOLS = {
+    "$": "dollar",
+    "US$": "dollar",
+    "¢": "cent",
+    "€": "euro",
+    "£": "sterling",
+    "¥": "yen",
+    "₹": "rupee",
+}
 _LONGEST_SYMBOL = 3
 _CURRENCIES = (
     "dollar = [dollar] = USD = buck",
@@ -19,6 +28,8 @@ _CURRENCIES = (
     "euro = [euro] = EUR",
     "rupee = [rupee] = INR",
     "yen = [yen] = JPY",
+    "sterling = [sterling] = GBP",
+    "pence = sterling / 100 = _ = penny",
     "dozen = 12 * count",
 )
 
@@ -57,7 +68,7 @@ def _registry() -> Any:
 
 
 def _factor(part: str, sign: int) -> Any | None:
-    part = part.strip().strip(".")
+    part = _SYMBOLS.get(part.strip(), part).strip().strip(".")
     exponent = 1
     if prefixed := _PREFIXED.fullmatch(part):
         exponent, part = _EXPONENTS[prefixed[1].lower().rstrip(".")], prefixed[2]
@@ -69,7 +80,10 @@ def _factor(part: str, sign: int) -> Any | None:
     # A capital at the beginning of a word is style, in a symbol it has a meaning.
     if len(name) > _LONGEST_SYMBOL:
         name = name.lower()
-    return _registry().Quantity(Fraction(1), name) ** (sign * exponent)
+    quantity = _registry().Quantity(Fraction(1), name)
+    if not quantity._is_multiplicative:
+        return None
+    return quantity ** (sign * exponent)
 
 
 def _is_known(name: str) -> bool:

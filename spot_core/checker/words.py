@@ -2,30 +2,65 @@
 
 import re
 
-_SMALL = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
+_SMALL = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen"
+)
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
-_VALUES = {word: value for value, word in enumerate(_SMALL.split())} | {
-    word: 10 * value for value, word in enumerate(_TENS.split(), start=2)
-}
+_UNITS = {word: value for value, word in enumerate(_SMALL.split())}
+_DECADES = {word: 10 * value for value, word in enumerate(_TENS.split(), start=2)}
 _SCALES = {"dozen": 12, "hundred": 100, "thousand": 1_000, "million": 1_000_000}
-_MAX_WORDS = 8
+_FRACTIONS = frozenset(
+    [
+        "half",
+        "halves",
+        "third",
+        "thirds",
+        "quarter",
+        "quarters",
+        "fourth",
+        "fourths",
+        "fifth",
+        "fifths",
+        "tenth",
+        "tenths",
+    ]
+)
+_SMALL_NUMBER = rf"(?:(?:{'|'.join(_DECADES)})(?: (?:{'|'.join(list(_UNITS)[1:10])}))?|{'|'.join(_UNITS)})"
+_HUNDREDS = rf"(?:(?:a|{_SMALL_NUMBER}) (?:hundred|dozen)(?: (?:and )?{_SMALL_NUMBER})?|{_SMALL_NUMBER})"
+_NUMBER = re.compile(
+    rf"(?P<sign>(?:negative|minus) )?(?:(?P<high>a|{_HUNDREDS}) (?P<scale>thousand|million)(?: (?:and )?(?P<low>{_HUNDREDS}))?|(?P<plain>{_HUNDREDS}))"
+)
+_MAX_CHARS = 100
 
 
 def number_of_words(text: str) -> int | None:
     """The number that the words name, or None where they name none."""
-    words = [word for word in re.split(r"[\s-]+", text.casefold()) if word and word != "and"]
-    if not words or len(words) > _MAX_WORDS:
+    if len(text) > _MAX_CHARS:
         return None
-    if words[0] == "a":
-        words[0] = "one"
-    total = current = 0
-    for number, word in enumerate(words):
-        if word in _VALUES:
-            current += _VALUES[word]
-        elif word in _SCALES and number > 0:
-            current *= _SCALES[word]
-            if word in ("thousand", "million"):
-                total, current = total + current, 0
-        else:
-            return None
-    return None if words == ["one"] and text.casefold().strip() == "a" else total + current
+    match = _NUMBER.fullmatch(" ".join(re.split(r"(?<=[a-z])-(?=[a-z])|\s+", text.casefold().strip())))
+    if match is None:
+        return None
+    if match["plain"]:
+        value = _below_thousand(match["plain"])
+    else:
+        value = _below_thousand(match["high"]) * _SCALES[match["scale"]] + _below_thousand(
+            match["low"] or "zero"
+        )
+    return -value if match["sign"] else value
+
+
+def _below_thousand(text: str) -> int:
+    value = 0
+    for word in text.split():
+        if word in _SCALES:
+            value *= _SCALES[word]
+        elif word != "and":
+            value += 1 if word == "a" else _UNITS.get(word, _DECADES.get(word, 0))
+    return value
+
+
+def mentions_number(text: str) -> bool:
+    """Whether any of the words is a number's or a fraction's."""
+    words = set(re.findall("[a-z]+", text.casefold()))
+    return not words.isdisjoint(_UNITS.keys() | _DECADES.keys() | _SCALES.keys() | _FRACTIONS)

@@ -23,11 +23,11 @@ def dressed(draw: st.DrawFn, plain: st.SearchStrategy[str]) -> str:
     """Cosmetics around an answer that do not change it."""
     text = draw(plain)
     for _ in range(draw(st.integers(0, 3))):
+        delimiters = [] if "$" in text or r"\(" in text else ["${}$", r"\({}\)"]
         text = draw(
             st.sampled_from(
                 [
-                    "${}$",
-                    r"\({}\)",
+                    *delimiters,
                     r"\displaystyle {}",
                     r"\,{}\,",
                     r"{}\quad",
