@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 from spot_core.config.base import Section
 
 FILE_SUFFIXES = (".jsonl", ".json", ".csv", ".parquet", ".jsonl.gz", ".json.gz", ".csv.gz")
+LEAST_SIMILARITY = 0.5
 
 
 class ColumnMapping(Section):
@@ -45,6 +46,21 @@ class _Rows(Section):
     """At most so many rows, after shuffling."""
     shuffle_seed: int | None = Field(default=None, ge=0)
     """Seed of the order; unset: the source's own order."""
+    near_duplicates: float = Field(default=0.9, ge=0, le=1)
+    """Questions to learn from are set aside if at least this share of their words, in order, are those of an earlier
+    one with the same numbers, formulas and answer. 1: only those that are the same up to case, spacing and
+    punctuation (right where questions differ in names alone). 0: only those that are the same letter by letter.
+    Evaluation sets are never thinned out by this."""
+
+    @field_validator("near_duplicates")
+    @classmethod
+    def _is_off_or_well_above_chance(cls, share: float) -> float:
+        if 0 < share < LEAST_SIMILARITY:
+            raise ValueError(
+                f"near_duplicates = {share:g}: questions with so few words in common are different ones; give "
+                f"{LEAST_SIMILARITY:g} to 1, or 0 to compare letter by letter"
+            )
+        return share
 
 
 class FileQuestions(_Rows):

@@ -1,17 +1,21 @@
 """Reads a question source: usable rows on one side, rejected rows with file, line and reason on the other."""
 
 import hashlib
+import logging
 import random
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from spot_core.config.questions import ColumnMapping, FileQuestions, GeneratorQuestions, HubQuestions
 from spot_core.datasets.files import existing_file, open_file
 from spot_core.datasets.hub import hub_fingerprint, open_hub
-from spot_core.datasets.records import Record, RowSource, is_missing, mapped_paths, value_at
+from spot_core.datasets.records import SHOWN_CHARS, Record, RowSource, is_missing, mapped_paths, value_at
+from spot_core.datasets.repeats import Asked, Repeats, find_repeats
 from spot_core.datasets.rows import RowProblem, row_of
 from spot_core.errors import InputError
+
+log = logging.getLogger(__name__)
 
 LISTED_DUPLICATES = 10_000
 """Duplicates listed one by one; the rest is counted (DAPO-Math-17k holds every question a hundred times)."""
@@ -25,15 +29,22 @@ class Questions:
 
     `rows` have question_id, question, answer, source and source_id; where responses are mapped also sample (0, 1, …
     over the responses to one question), response and finish_reason. `rejected` have file, line (from 1), reason and
-    content.
+    content; `set_aside` counts them by the first word of the reason, with those that are not listed one by one.
+    `near_conflicts` counts questions kept although another one says nearly the same and has another answer.
     """
 
     rows: list[dict[str, Any]]
     rejected: list[dict[str, Any]]
+    set_aside: Counter[str]
+    near_conflicts: int = 0
 
 
-def read_questions(source: Source) -> Questions:
+def read_questions(source: Source, *, whole: bool = False) -> Questions:
     """The usable and the rejected rows of a source.
+
+    Args:
+        source: where the questions come from.
+        whole: keep questions that only resemble an earlier one, as an evaluation set has to.
 
     Raises:
         InputError: the source cannot be read at all, or holds no usable row; the message counts the reasons.
@@ -44,11 +55,11 @@ def read_questions(source: Source) -> Questions:
     reader = _Reader(opened, source.columns)
     for record in opened.records:
         reader.add(record)
-    questions = reader.finished()
+    questions = reader.finished(near_duplicates=0 if whole else source.near_duplicates)
     rows = questions.rows
     if source.shuffle_seed is not None:
         random.Random(source.shuffle_seed).shuffle(rows)
-    return Questions(rows[: source.limit], questions.rejected)
+    return replace(questions, rows=rows[: source.limit])
 
 
 def content_digest(source: Source) -> str:
@@ -72,7 +83,12 @@ def _generated(source: GeneratorQuestions) -> Questions:
     reader = _Reader(opened, ColumnMapping(source_id="source_id"))
     for number, content in enumerate(made, start=1):
         reader.add(Record(number, content))
-    return reader.finished()
+    return reader.finished(near_duplicates=0)  # a generator never repeats itself
+
+
+def reasons_of(rejected: list[dict[str, Any]]) -> Counter[str]:
+    """How many rows were set aside, by the first word of the reason."""
+    return Counter(row["reason"].partition(":")[0] for row in rejected)
 
 
 class _Reader:
@@ -84,7 +100,7 @@ class _Reader:
         self._rows: list[tuple[int, dict[str, Any]]] = []  # (line, row)
         self._rejected: list[dict[str, Any]] = []
         self._first_lines: dict[tuple[str, str | None], int] = {}  # (question_id, response) → line
-        self._answers: dict[str, dict[str, int]] = {}  # question → {answer: first line}
+        self._asked: dict[str, Asked] = {}  # by question_id
         self._duplicates = 0
         self._columns_found: dict[str, None] = {}
         self._absent = Counter[str]()  # mapped path → records without it
@@ -108,36 +124,54 @@ class _Reader:
             if self._duplicates <= LISTED_DUPLICATES:
                 self._reject(record.line, f"duplicate: the same as line {first_line}", record.shown())
             return
-        self._answers.setdefault(row["question"], {}).setdefault(row["answer"], record.line)
+        asked = Asked(record.line, row["question_id"], row["question"], row["answer"])
+        self._asked.setdefault(asked.question_id, asked)
         self._rows.append((record.line, row))
 
-    def finished(self) -> Questions:
-        if self._duplicates > LISTED_DUPLICATES:
-            more = self._duplicates - LISTED_DUPLICATES
-            self._reject(0, f"duplicate: {more} further duplicates that are not listed", "")
+    def finished(self, *, near_duplicates: float) -> Questions:
+        repeats = find_repeats(list(self._asked.values()), threshold=near_duplicates)
         rows, samples = [], Counter[str]()
         for line, row in self._rows:
-            answers = self._answers[row["question"]]
-            if len(answers) > 1:
-                found = ", ".join(f"{answer!r} (line {at})" for answer, at in answers.items())
-                self._reject(
-                    line, f"conflict: the same question has the answers {found}", row["question"][:500]
-                )
+            if reason := repeats.reasons.get(row["question_id"]):
+                self._reject(line, reason, row["question"][:SHOWN_CHARS])
                 continue
             if "response" in row:
                 row["sample"] = samples[row["question_id"]]
                 samples[row["question_id"]] += 1
             rows.append(row)
+        set_aside = reasons_of(self._rejected)
+        if (more := self._duplicates - LISTED_DUPLICATES) > 0:
+            set_aside["duplicate"] += more
+            self._reject(0, f"duplicate: {more} further duplicates that are not listed", "")
         if not rows:
-            raise self._nothing_usable()
-        return Questions(rows, sorted(self._rejected, key=lambda rejected: rejected["line"]))
+            raise self._nothing_usable(set_aside)
+        self._warn_of(repeats)
+        rejected = sorted(self._rejected, key=lambda rejected: rejected["line"])
+        return Questions(rows, rejected, set_aside, len(repeats.near_conflicts))
+
+    def _warn_of(self, repeats: Repeats) -> None:
+        if conflicts := repeats.near_conflicts:
+            log.warning(
+                "%s: %d questions say nearly the same as another one but have another answer; all are kept, since one "
+                "word can make the difference. Have a look, e.g. at lines %d and %d",
+                self._opened.title,
+                len(conflicts),
+                *conflicts[0],
+            )
+        if repeats.not_compared:
+            log.warning(
+                "%s: %d questions were not compared for near-duplicates: they come from one template, and each "
+                "resembles hundreds of others",
+                self._opened.title,
+                repeats.not_compared,
+            )
 
     def _reject(self, line: int, reason: str, content: str) -> None:
         self._rejected.append(
             {"file": self._opened.title, "line": line, "reason": reason, "content": content}
         )
 
-    def _nothing_usable(self) -> InputError:
+    def _nothing_usable(self, set_aside: Counter[str]) -> InputError:
         if self._records == 0:
             return InputError(
                 f"{self._opened.title} holds no rows: it needs at least one question with its answer"
@@ -148,8 +182,7 @@ class _Reader:
                 f"{self._opened.title} has no column {', '.join(map(repr, nowhere))}; it has "
                 f"{', '.join(map(repr, self._columns_found))}: set questions.columns to the names of this source"
             )
-        reasons = Counter(rejected["reason"].partition(":")[0] for rejected in self._rejected)
-        counted = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common())
+        counted = ", ".join(f"{reason} ({count})" for reason, count in set_aside.most_common())
         first = self._rejected[0]
         return InputError(
             f"{self._opened.title} holds no usable row. Of {self._records} rows: {counted}. "
