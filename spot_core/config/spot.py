@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from spot_core.config.base import Section, overrides_of
 from spot_core.config.checker import CheckerConfig
+from spot_core.config.decontamination import DecontaminationConfig, HeldOutSet
 from spot_core.config.engine import EngineConfig, SamplingConfig
 from spot_core.config.model import ModelConfig, PromptConfig
 from spot_core.config.oracle import OracleConfig
@@ -81,6 +82,7 @@ class SpotConfig(Section):
     model: ModelConfig
     questions: QuestionSource
     """The questions to learn from, or responses that exist already."""
+    decontamination: DecontaminationConfig = DecontaminationConfig()
     prompt: PromptConfig = PromptConfig()
     engine: EngineConfig = EngineConfig()
     rollout: SamplingConfig = SamplingConfig()
@@ -98,6 +100,21 @@ class SpotConfig(Section):
             pydantic.ValidationError: a key or value is not allowed; the message names the field.
         """
         return cls.model_validate({**merge(load_profile(profile), overrides), "profile": profile})
+
+    @property
+    def held_out(self) -> tuple[EvaluationSet | HeldOutSet, ...]:
+        """Every set whose questions the policy shall not learn from."""
+        return (*self.evaluate.datasets, *self.decontamination.sets)
+
+    @model_validator(mode="after")
+    def _held_out_sets_have_names_of_their_own(self) -> Self:
+        doubled = sorted(name for name, count in Counter(s.name for s in self.held_out).items() if count > 1)
+        if doubled:
+            raise ValueError(
+                f"two sets among evaluate.datasets and decontamination.sets are called {', '.join(doubled)}: give "
+                "each its own name"
+            )
+        return self
 
     @model_validator(mode="after")
     def _responses_fit_the_context(self) -> Self:

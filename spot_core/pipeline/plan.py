@@ -108,7 +108,7 @@ def _list_stages(plan: Plan, resolver: Resolver) -> None:
 
 
 def _sources(config: SpotConfig) -> list[QuestionSource]:
-    return [config.questions, *(dataset.questions for dataset in config.evaluate.datasets)]
+    return [config.questions, *(held_out.questions for held_out in config.held_out)]
 
 
 def _question_texts(plan: Plan) -> list[str] | None:

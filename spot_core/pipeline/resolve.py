@@ -6,6 +6,8 @@ from functools import cached_property
 from pathlib import Path
 
 from spot_core.artifacts import Artifact, Recipe
+from spot_core.config.decontamination import HeldOutSet
+from spot_core.config.model import PromptConfig
 from spot_core.config.questions import QuestionSource
 from spot_core.config.spot import EvaluationSet, StageName
 from spot_core.datasets import content_digest
@@ -72,30 +74,29 @@ class Resolver:
 
     # --- questions -----------------------------------------------------------------------------------------
 
-    def evaluation_questions(self, dataset: EvaluationSet) -> Node:
-        return self._node(
-            f"questions/{dataset.name}",
-            questions.recipe(
-                dataset.questions,
-                content=self._content(dataset.questions),
-                held_out={},
-                shown=dataset.prompt or self.config.prompt,
-            ),
-        )
+    def evaluation_questions(self, dataset: HeldOutSet | EvaluationSet) -> Node:
+        recipe = questions.recipe(self.whole(dataset), content=self._content(dataset.questions))
+        return self._node(f"questions/{dataset.name}", recipe)
 
-    @property
-    def held_out(self) -> dict[str, Artifact] | None:
-        """Evaluation sets by name, or None while one is missing."""
-        nodes = {d.name: self.evaluation_questions(d).artifact for d in self.config.evaluate.datasets}
+    def whole(self, dataset: HeldOutSet | EvaluationSet) -> questions.Reading:
+        """How a held-out set is read: as it is, but for questions that its own prompt shows."""
+        measured = isinstance(dataset, EvaluationSet)
+        shown = (dataset.prompt or self.config.prompt) if measured else PromptConfig()
+        return questions.Reading(dataset.questions, shown)
+
+    def reading(self) -> questions.Reading | None:
+        """How the questions to learn from are read; None while a held-out set is missing."""
+        config = self.config
+        nodes = {d.name: self.evaluation_questions(d).artifact for d in config.held_out}
         found = {name: artifact for name, artifact in nodes.items() if artifact is not None}
-        return found if len(found) == len(nodes) else None
+        if len(found) < len(nodes):
+            return None
+        return questions.Reading(config.questions, config.prompt, config.decontamination, found)
 
     def questions(self) -> Node:
-        source, recipe = self.config.questions, None
-        if (held_out := self.held_out) is not None:
-            recipe = questions.recipe(
-                source, content=self._content(source), held_out=held_out, shown=self.config.prompt
-            )
+        recipe = None
+        if (reading := self.reading()) is not None:
+            recipe = questions.recipe(reading, content=self._content(reading.source))
         return self._node("questions", recipe)
 
     # --- the four stages of the method ---------------------------------------------------------------------
@@ -104,12 +105,9 @@ class Resolver:
         recipe = None
         if self.model is not None:
             if rollout.has_responses(self.config):
-                if (held_out := self.held_out) is not None:
+                if (reading := self.reading()) is not None:
                     recipe = rollout.import_recipe(
-                        self.config,
-                        content=self._content(self.config.questions),
-                        held_out=held_out,
-                        model=self.model,
+                        self.config, reading, content=self._content(reading.source), model=self.model
                     )
             elif asked := self.questions().artifact:
                 recipe = rollout.recipe(self.config, questions_digest=asked.digest, model=self.model)
@@ -204,8 +202,8 @@ class Resolver:
         return all(node.artifact is not None for node in self.stage(name))
 
     def inputs(self) -> Iterator[Node]:
-        """Question sets, evaluation sets first: the run's own questions are kept apart from them."""
-        for dataset in self.config.evaluate.datasets:
+        """Question sets, held-out sets first: the run's own questions are kept apart from them."""
+        for dataset in self.config.held_out:
             yield self.evaluation_questions(dataset)
         if not rollout.has_responses(self.config):
             yield self.questions()

@@ -12,6 +12,7 @@ from spot_core.inference.policy import Policy, Request, Response, request_seed
 from spot_core.inference.prompts import PromptRenderer
 from spot_core.pipeline import questions
 from spot_core.pipeline.progress import Progress, silent
+from spot_core.pipeline.questions import Reading
 
 log = logging.getLogger(__name__)
 
@@ -52,14 +53,12 @@ def recipe(config: SpotConfig, *, questions_digest: str, model: str) -> Recipe:
     )
 
 
-def import_recipe(config: SpotConfig, *, content: str, held_out: dict[str, Artifact], model: str) -> Recipe:
+def import_recipe(config: SpotConfig, reading: Reading, *, content: str, model: str) -> Recipe:
     """Recipe of imported responses (``content``: their digest); the model counts for its tokenizer and template."""
     return Recipe(
         stage="rollout",
-        settings=prompt_settings(config)
-        | {"imported": config.questions.model_dump(mode="json", exclude={"path"})},
-        inputs={"responses": content, "model": model}
-        | {f"held_out/{name}": artifact.digest for name, artifact in held_out.items()},
+        settings=prompt_settings(config) | {"imported": reading.settings(), "reader": questions.CODE_VERSION},
+        inputs={"responses": content, "model": model} | reading.inputs(),
         code_version=CODE_VERSION,
     )
 
@@ -172,14 +171,14 @@ def _joined(journal: Journal, by_id: dict[str, dict[str, Any]]) -> Iterator[dict
 
 
 def import_responses(
-    writer: ArtifactWriter, config: SpotConfig, *, held_out: dict[str, Artifact], model_path: Path
+    writer: ArtifactWriter, config: SpotConfig, reading: Reading, *, model_path: Path
 ) -> None:
     """Writes responses that a user already has; they are tokenized here, once.
 
     A response counts as having stopped by itself, and so ends with the end-of-turn token, only where the mapped
     ``finish_reason`` says ``stop``.
     """
-    rows, rejected = questions.read_usable(config.questions, held_out=held_out, shown=config.prompt)
+    rows, rejected, figures = reading.usable()
     renderer = PromptRenderer(model_path, config.model, config.prompt)
     tokenizer = renderer.tokenizer
     final = []
@@ -206,6 +205,6 @@ def import_responses(
     final.sort(key=lambda row: (row["question_id"], row["sample"]))
     writer.complete(
         final,
-        statistics={"responses": len(final), "imported": True, "rejected": len(rejected)},
+        statistics={"responses": len(final), "imported": True, **figures},
         files=questions.write_rejected(writer, rejected),
     )

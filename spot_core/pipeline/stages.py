@@ -58,35 +58,23 @@ def prepare(run: Run) -> list[Artifact]:
     resolver = Resolver(run)
     _require_model(resolver)
     made = []
-    for dataset in run.config.evaluate.datasets:
-        node = resolver.evaluation_questions(dataset)
-        source, shown = dataset.questions, dataset.prompt or run.config.prompt
-        made.append(
-            produce(
-                run, node, lambda writer, s=source, p=shown: questions.make(writer, s, held_out={}, shown=p)
-            )
-        )
-    held_out = resolver.held_out
-    assert held_out is not None
+    for dataset in run.config.held_out:
+        node, whole = resolver.evaluation_questions(dataset), resolver.whole(dataset)
+        made.append(produce(run, node, lambda writer, r=whole: questions.make(writer, r)))
+    reading = resolver.reading()
+    assert reading is not None
     if rollout.has_responses(run.config):
         made.append(
             produce(
                 run,
                 resolver.rollout(),
                 lambda writer: rollout.import_responses(
-                    writer, run.config, held_out=held_out, model_path=_require_model(resolver)
+                    writer, run.config, reading, model_path=_require_model(resolver)
                 ),
             )
         )
     else:
-        source = run.config.questions
-        made.append(
-            produce(
-                run,
-                resolver.questions(),
-                lambda writer: questions.make(writer, source, held_out=held_out, shown=run.config.prompt),
-            )
-        )
+        made.append(produce(run, resolver.questions(), lambda writer: questions.make(writer, reading)))
     return made
 
 

@@ -29,12 +29,19 @@ def _footer(*artifacts: Artifact) -> str:
 
 def inputs(run: Run, artifacts: list[Artifact]) -> str:
     """What was read, and what was set aside."""
-    names = [*(d.name for d in run.config.evaluate.datasets), "questions"]
+    names = [*(s.name for s in run.config.held_out), "questions"]
     rows = [
-        (name, a.rows, a.statistics.get("rejected", 0), f"{a.stage}/{a.key}")
+        (name, a.rows, _set_aside(a.statistics), f"{a.stage}/{a.key}")
         for name, a in zip(names, artifacts, strict=True)
     ]
     return "# Inputs\n\n" + table(["set", "usable rows", "set aside", "artifact"], rows)
+
+
+def _set_aside(statistics: dict[str, Any]) -> str:
+    """How many rows, and for which reasons."""
+    reasons = statistics.get("set_aside", {})
+    listed = ", ".join(f"{reason} {count:,}" for reason, count in reasons.items())
+    return f"{sum(reasons.values()):,} ({listed})" if reasons else "0"
 
 
 def rollout(artifact: Artifact) -> str:

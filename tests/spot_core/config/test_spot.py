@@ -137,6 +137,12 @@ def test_another_kind_of_source_replaces_the_profiles_whole():
     }
 
 
+def test_two_held_out_sets_of_one_name_are_refused():
+    source = {"kind": "generator", "name": "demo-chains", "count": 5, "split": "evaluation"}
+    with pytest.raises(ValidationError, match=r"decontamination\.sets are called chains"):
+        SpotConfig.from_profile("demo", decontamination={"sets": [{"name": "chains", "questions": source}]})
+
+
 def test_an_unknown_profile_names_the_known_ones(tmp_path):
     with pytest.raises(ConfigError, match="demo, llama3"):
         SpotConfig.from_profile("demmo")

@@ -10,6 +10,7 @@ from spot_core.errors import ConfigError, InputError
 from spot_core.models import load_tokenizer
 from spot_core.pipeline import stages
 from spot_core.pipeline.resolve import Resolver
+from spot_core.report import pages
 from spot_core.runs import Run
 
 CHAINS = generate("demo-chains", count=6, seed=3, split="train")
@@ -58,6 +59,58 @@ def test_questions_that_the_prompt_shows_are_set_aside(configure, tmp_path):
 def test_when_every_question_is_held_out_it_says_so(configure, tmp_path):
     with pytest.raises(InputError, match="all 2 also stand in evaluation sets"):
         prepared(questions_config(configure, tmp_path, HELD_OUT))
+
+
+STORY = "A train with 12 coaches leaves the station at noon and meets a slower one on its way to the sea."
+
+
+def test_questions_of_a_set_that_is_only_held_out_are_set_aside(configure, tmp_path):
+    rows = [*CHAINS, {"question": f"{STORY} When?", "answer": "1"}]
+    path = write(tmp_path / "exam.jsonl", [{"question": f"{STORY} Where?", "answer": "2"}])
+    exam = {"name": "exam", "questions": {"kind": "file", "path": path}}
+    run, artifacts = prepared(questions_config(configure, tmp_path, rows, decontamination={"sets": [exam]}))
+    assert list(run.record.used) == ["questions/chains", "questions/exam", "questions"]
+    assert artifacts[-1].statistics["set_aside"] == {"held_out": 1}
+    (rejected,) = pq.read_table(artifacts[-1].folder / "rejected.parquet").to_pylist()
+    assert "evaluation set 'exam': a train with 12 coaches" in rejected["reason"]
+    assert "1 (held\\_out 1)" in pages.inputs(run, artifacts)
+
+
+def test_only_what_decides_which_questions_are_left_changes_their_key(configure, tmp_path):
+    def key(name, held_out_rows=HELD_OUT, **settings):
+        path = write(tmp_path / "exam.jsonl", held_out_rows)
+        settings = {"sets": [{"name": "exam", "questions": {"kind": "file", "path": path}}]} | settings
+        return prepared(questions_config(configure, tmp_path, CHAINS, decontamination=settings), name)[1][
+            -1
+        ].key
+
+    first = key("one")
+    assert key("two", words=8) != first
+    assert key("three", boilerplate_share=0.5) != first
+    assert key("four", held_out_rows=HELD_OUT[:1]) != first
+    off = key("five", enabled=False)
+    assert off != first
+    assert key("six", enabled=False, words=8, held_out_rows=HELD_OUT[:1]) == off
+
+
+def test_without_decontamination_evaluation_questions_stay(configure, tmp_path):
+    config = questions_config(configure, tmp_path, [*CHAINS, *HELD_OUT], decontamination={"enabled": False})
+    assert prepared(config)[1][-1].rows == len(CHAINS) + len(HELD_OUT)
+
+
+def test_near_duplicates_leave_the_questions_but_not_an_evaluation_set(configure, tmp_path):
+    rows = [{"question": f"{STORY} {end}", "answer": "3"} for end in ("When is it?", "When is that?")]
+    source = {"kind": "file", "path": write(tmp_path / "q.jsonl", rows)}
+    exam = {"name": "exam", "questions": source}
+    config = configure(questions=source, evaluate={"datasets": [exam]}, decontamination={"enabled": False})
+    _, artifacts = prepared(config)
+    assert [a.rows for a in artifacts] == [2, 1]
+    assert artifacts[-1].statistics["set_aside"] == {"near_duplicate": 1}
+    kept = {**source, "near_duplicates": 1}
+    other = configure(questions=kept, evaluate={"datasets": [exam]}, decontamination={"enabled": False})
+    _, again = prepared(other, "two")
+    assert again[-1].rows == 2
+    assert again[0].key == artifacts[0].key
 
 
 def test_unusable_rows_are_set_aside_with_line_and_reason(configure, tmp_path):
