@@ -27,6 +27,31 @@ class FilterConfig(CheckerConfig):
 
     take: tuple[Verdict, ...] = ("incorrect",)
     """Verdicts that count as failures to rectify."""
+    keep: Literal["all", "first", "shortest", "nearest_boundary"] = "first"
+    """Which failures of a question go to the Oracle, where it has several (`rollout.samples`, or imported responses).
+    all: every one. first: the one sampled first. shortest: the one with the fewest tokens. nearest_boundary: the
+    shortest, and with `max_failures` the questions that the policy solves about half of the time come first."""
+    max_failures: int | None = Field(default=None, ge=1)
+    """At most so many failures go to the Oracle, e.g. to keep to a budget; unset: all that `keep` takes. Which ones: by
+    `keep: nearest_boundary` those of the questions with a pass rate nearest to 1/2, else a fixed random choice of
+    questions."""
+
+
+class RolloutConfig(SamplingConfig):
+    """How responses to learn from are sampled."""
+
+    samples: int = Field(default=1, ge=1, le=64)
+    """Responses per question. More than one shows how often the policy solves a question (pass rate, pass@k) and finds
+    failures of questions that it solves at times; which of them go to the Oracle is said by `filter.keep`. Paper: 1."""
+
+    @model_validator(mode="after")
+    def _several_samples_differ(self) -> Self:
+        if self.samples > 1 and self.temperature == 0:
+            raise ValueError(
+                f"samples = {self.samples} at temperature = 0 gives the same response {self.samples} times: raise "
+                "the temperature or sample once"
+            )
+        return self
 
 
 class RectifyConfig(Section):
@@ -85,7 +110,7 @@ class SpotConfig(Section):
     decontamination: DecontaminationConfig = DecontaminationConfig()
     prompt: PromptConfig = PromptConfig()
     engine: EngineConfig = EngineConfig()
-    rollout: SamplingConfig = SamplingConfig()
+    rollout: RolloutConfig = RolloutConfig()
     filter: FilterConfig = FilterConfig()
     rectify: RectifyConfig
     train: TrainConfig = TrainConfig()

@@ -10,6 +10,7 @@ from spot_core.artifacts.journal import Journal
 from spot_core.checker import CHECKER_VERSION, CheckerPool, CheckItem
 from spot_core.config.checker import CheckerConfig
 from spot_core.devices import cores
+from spot_core.pipeline.pass_rates import pass_rate_statistics
 from spot_core.pipeline.progress import Progress, silent
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ def make(
             "verdicts": dict(verdicts.most_common()),
             "methods": dict(methods.most_common()),
             "accuracy": verdicts["correct"] / rollout.rows if rollout.rows else None,
+            **pass_rate_statistics(rollout, (record["verdict"] for record in journal)),
         },
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from spot_core.config.oracle import OpenAIOracleConfig
 from spot_core.config.questions import QuestionSource
-from spot_core.config.spot import STAGES, SpotConfig
+from spot_core.config.spot import STAGES, FilterConfig, SpotConfig
 from spot_core.datasets import read_questions
 from spot_core.devices import has_gpu
 from spot_core.errors import InputError
@@ -123,7 +123,9 @@ def _question_texts(plan: Plan) -> list[str] | None:
 
 def _estimate_tokens(plan: Plan, resolver: Resolver, questions: list[str] | None) -> None:
     config = plan.config
-    count = len(questions) if questions is not None else None
+    count = len(set(questions)) if questions is not None else None
+    sampled = not rollout.has_responses(config)
+    samples = config.rollout.samples if sampled or not count else len(questions or ()) / count
     example = questions[0] if questions else "(the question)"
     if resolver.model_path is not None:
         renderer = PromptRenderer(resolver.model_path, config.model, config.prompt)
@@ -137,34 +139,45 @@ def _estimate_tokens(plan: Plan, resolver: Resolver, questions: list[str] | None
     assumed = min(longest, _ASSUMED_RESPONSE_TOKENS)
     plan.figures.append(("questions", "unknown" if count is None else f"{count:,}"))
     plan.figures.append(("prompt tokens of the first question", f"{prompt_tokens:,}"))
-    if not rollout.has_responses(config):
-        total = f"at most {longest:,} a response" + ("" if count is None else f", {count * longest:,} in all")
-        likely = "" if count is None else f"; about {count * assumed:,} at {assumed:,} a response"
+    if sampled:
+        several = f", {samples} a question" if samples > 1 else ""
+        total = f"at most {longest:,} a response{several}"
+        likely = ""
+        if count is not None:
+            total += f", {count * samples * longest:,} in all"
+            likely = f"; about {count * samples * assumed:,} at {assumed:,} a response"
         plan.figures.append(("rollout tokens", total + likely))
+    failures = None if count is None else _failures_if_half_fail(config.filter, count, samples)
     oracle = config.rectify.oracle
     if isinstance(oracle, OpenAIOracleConfig):
-        plan.figures.append(("oracle", _oracle_cost(oracle, count, prompt_tokens + assumed, assumed)))
+        plan.figures.append(("oracle", _oracle_cost(oracle, failures, prompt_tokens + assumed, assumed)))
     else:
         plan.figures.append(("oracle", f"{oracle.kind}, free"))
     train = config.train
-    if count is not None:
-        pairs = round(count * _ASSUMED_FAILURE_SHARE)
-        steps = train.epochs * -(-pairs // train.batch_size)
+    if failures is not None:
+        steps = train.epochs * -(-failures // train.batch_size)
         plan.figures.append(
             (
                 "training",
-                f"about {steps:,} steps of {train.batch_size} pairs if half of the responses become pairs",
+                f"about {steps:,} steps of {train.batch_size} pairs if half of the responses fail and become pairs",
             )
         )
 
 
-def _oracle_cost(oracle: OpenAIOracleConfig, count: int | None, read: int, written: int) -> str:
+def _failures_if_half_fail(kept: FilterConfig, questions: int, samples: float) -> int:
+    """How many failures go to the Oracle if every response fails with a chance of one half."""
+    share = _ASSUMED_FAILURE_SHARE
+    failures = questions * samples * share if kept.keep == "all" else questions * (1 - (1 - share) ** samples)
+    return min(round(failures), kept.max_failures or round(failures))
+
+
+def _oracle_cost(oracle: OpenAIOracleConfig, failures: int | None, read: int, written: int) -> str:
     each = (read * oracle.input_usd_per_million + written * oracle.output_usd_per_million) / 1e6
     if not each:
         return f"{oracle.model}, no prices configured (rectify.oracle.input_usd_per_million)"
     text = f"{oracle.model}, about ${each:.4f} a failure ({read:,} tokens read, {written:,} written)"
-    if count is not None:
-        text += f", ${each * count * _ASSUMED_FAILURE_SHARE:,.0f} if half of the responses fail"
+    if failures is not None:
+        text += f", ${each * failures:,.0f} for {failures:,} failures if half of the responses fail"
     return text + (f", at most ${oracle.max_cost_usd:,.0f}" if oracle.max_cost_usd else ", no limit set")
 
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from spot_core.inference.client import ModelClient
 from spot_core.models import load_tokenizer
 from spot_core.oracles.base import Failure, Oracle, ReplyLog, make_oracle
 from spot_core.oracles.replies import ReplyJournal
+from spot_core.pipeline.failures import failures_of
 from spot_core.pipeline.filter import checker_settings, open_checker
 from spot_core.pipeline.progress import Progress, silent
 from spot_core.rectification.rectify import rectify_failures
@@ -41,31 +42,14 @@ def recipe(config: SpotConfig, *, filtered: Artifact, model: str) -> Recipe:
             "oracle": result_settings(config.rectify.oracle),
             "gamma": config.rectify.gamma,
             "take": sorted(config.filter.take),
+            "keep": config.filter.keep,
+            "max_failures": config.filter.max_failures,
             "checker": checker_settings(config.filter),
             "context_length": config.train.context_length,
         },
         inputs={"filter": filtered.digest, "model": model},
         code_version=CODE_VERSION,
     )
-
-
-def failures_of(filtered: Artifact, take: Iterable[str]) -> list[Failure]:
-    """The rows of a filter artifact that the Oracle is asked about."""
-    wanted = set(take)
-    return [
-        Failure(
-            question_id=row["question_id"],
-            sample=row["sample"],
-            question=row["question"],
-            answer=row["answer"],
-            response=row["response"],
-            response_token_ids=row["response_token_ids"],
-            prompt_token_ids=row["prompt_token_ids"],
-            finish_reason=row["finish_reason"],
-        )
-        for row in filtered.rows_as_dicts()
-        if row["verdict"] in wanted
-    ]
 
 
 def make(
@@ -83,7 +67,7 @@ def make(
         ConfigError: the Oracle cannot be asked, e.g. because its key is not in the environment.
         EngineError: too many requests failed for good; what was answered is kept for the next attempt.
     """
-    failures = failures_of(filtered, config.filter.take)
+    failures = failures_of(filtered, config.filter)
     journal = writer.journal()
     final = {(row["question_id"], row["sample"]): row for row in journal if row["status"] not in ASKED_AGAIN}
     remaining = [f for f in failures if (f.question_id, f.sample) not in final]

@@ -45,9 +45,13 @@ def has_responses(config: SpotConfig) -> bool:
 
 def recipe(config: SpotConfig, *, questions_digest: str, model: str) -> Recipe:
     """Recipe of the sampled responses. ``model`` is the policy's fingerprint."""
+    samples = config.rollout.samples
     return Recipe(
         stage="rollout",
-        settings=prompt_settings(config) | sampling_settings(config, config.rollout),
+        # One sample needs no mention: what was sampled before there could be several stays valid.
+        settings=prompt_settings(config)
+        | sampling_settings(config, config.rollout)
+        | ({"samples": samples} if samples > 1 else {}),
         inputs={"questions": questions_digest, "model": model},
         code_version=CODE_VERSION,
     )
@@ -125,7 +129,7 @@ def make(
     model_path: Path,
     on_progress: Progress = silent,
 ) -> None:
-    """Samples one response for every question.
+    """Samples ``rollout.samples`` responses to every question.
 
     Raises:
         EngineError: the server cannot answer; finished responses are kept for the next attempt.
@@ -141,7 +145,13 @@ def make(
         trust_remote_code=config.model.trust_remote_code,
     ) as policy:
         sample_responses(
-            journal, rows, policy=policy, renderer=renderer, sampling=config.rollout, on_progress=on_progress
+            journal,
+            rows,
+            policy=policy,
+            renderer=renderer,
+            sampling=config.rollout,
+            samples=config.rollout.samples,
+            on_progress=on_progress,
         )
     by_id = {row["question_id"]: row for row in rows}
     final = sorted(_joined(journal, by_id), key=lambda row: (row["question_id"], row["sample"]))

@@ -11,6 +11,7 @@ from spot_core.config.spot import EvaluationSet
 from spot_core.report import plots
 from spot_core.report.edits import edit_markdown
 from spot_core.report.markdown import block, cell, details, percent, points, table
+from spot_core.report.pass_rates import pass_rates
 from spot_core.report.summary import paired_change
 from spot_core.runs import Run
 
@@ -70,7 +71,9 @@ def verdicts(artifact: Artifact, *, take: tuple[str, ...]) -> str:
     accuracy = percent(artifact.statistics["accuracy"])
     return (
         f"# Answers checked\n\nAccuracy of the rollout: **{accuracy}**\n\n{by_verdict}\n\n{by_method}\n\n"
-        f"## One example each\n\n" + "\n\n".join(examples) + _footer(artifact)
+        f"{pass_rates(artifact.statistics)}## One example each\n\n"
+        + "\n\n".join(examples)
+        + _footer(artifact)
     )
 
 

@@ -41,7 +41,7 @@ def summarise(run: Run) -> dict[str, Any]:
         "objective": run.config.train.objective,
         **_accuracies(run.config, evaluations),
         "evaluation": _by_dataset(run.config.evaluate.datasets, evaluations),
-        "questions": checked.rows if checked else None,
+        "questions": checked.statistics.get("questions", checked.rows) if checked else None,
         "failures": edits.get("failures"),
         "pairs": edits.get("pairs"),
         "change_ratio": edits.get("change_ratio"),

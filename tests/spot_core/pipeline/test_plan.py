@@ -43,6 +43,30 @@ def test_the_demo_plan_shows_questions_prompt_and_memory(tmp_path):
         assert plan.prompt.splitlines()[0] in text
 
 
+def test_the_plan_counts_every_sample_and_only_failures_that_are_taken(tmp_path):
+    def figures(filter_settings, samples=4):
+        oracle = {"kind": "openai", "model": "m", "base_url": "http://x", "api_key_env": "K"}
+        oracle |= {"input_usd_per_million": 1000.0, "output_usd_per_million": 0.0}
+        config = SpotConfig.from_profile(
+            "demo",
+            store=str(tmp_path),
+            questions={"count": 160},
+            rollout={"samples": samples},
+            filter=filter_settings,
+            rectify={"oracle": oracle},
+        )
+        return dict(make_plan(config).figures)
+
+    plan = figures({})
+    assert plan["rollout tokens"] == (
+        f"at most 96 a response, 4 a question, {160 * 4 * 96:,} in all; about {160 * 4 * 96:,} at 96 a response"
+    )
+    assert "for 150 failures" in plan["oracle"]
+    assert "for 320 failures" in figures({"keep": "all"})["oracle"]
+    assert "for 100 failures" in figures({"keep": "all", "max_failures": 100})["oracle"]
+    assert "for 80 failures" in figures({}, samples=1)["oracle"]
+
+
 def test_after_the_stages_ran_the_plan_says_what_is_reused(configure):
     config = configure()
     run = run_stages(config, "one")
