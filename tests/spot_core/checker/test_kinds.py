@@ -65,9 +65,9 @@ def test_numbers_are_compared_within_a_relative_tolerance(pool, answer, gold, to
 
 
 def test_words_of_other_languages_can_announce_the_answer(pool) -> None:
-    item = CheckItem("Also gilt:\nAntwort: 12", "12", prefixes=("Antwort:",))
+    item = CheckItem("Also gilt:\nLösung: 12", "12", prefixes=("Lösung:",))
     assert next(pool.check_many([item])).verdict == "correct"
-    assert pool.check("Also gilt:\nAntwort: 12 ist es", "12").verdict == "no_answer"
+    assert pool.check("Also gilt:\nLösung: 12 ist es", "12").verdict == "no_answer"
 
 
 def test_reasoning_gym_is_scored_by_its_own_scorer(pool) -> None:
