@@ -43,13 +43,13 @@ ROLLOUT = _schema(
     nullable=("seed",),
 )
 
-_VERDICT = [
+VERDICT = [
     pa.field("extracted_answer", pa.string(), nullable=True),
     pa.field("method", pa.string(), nullable=False),
     pa.field("verdict", pa.string(), nullable=False),
 ]
 
-FILTER = pa.schema([*ROLLOUT, *_VERDICT])
+FILTER = pa.schema([*ROLLOUT, *VERDICT])
 
 RECTIFY = _schema(
     ("question_id", pa.string()),
@@ -120,7 +120,7 @@ EVALUATE = pa.schema(
         pa.field("answer", pa.string(), nullable=False),
         pa.field("response", pa.string(), nullable=False),
         pa.field("finish_reason", pa.string(), nullable=False),
-        *_VERDICT,
+        *VERDICT,
     ]
 )
 

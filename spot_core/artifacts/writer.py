@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from spot_core.artifacts import schemas
+from spot_core.artifacts.batches import regrouped
 from spot_core.artifacts.journal import Journal
 from spot_core.artifacts.manifest import Manifest, entry_for, write_atomically, write_manifest
 from spot_core.artifacts.packages import installed_versions
@@ -23,7 +24,8 @@ from spot_core.errors import ArtifactError
 log = logging.getLogger(__name__)
 
 ROWS_PER_PART = 50_000
-_ROWS_PER_GROUP = 5_000
+ROWS_PER_GROUP = 5_000
+"""Rows of a Parquet row group, and so held in memory at once; divides `ROWS_PER_PART`."""
 _WORK = ".work"  # journals, logs and training state; gone once the manifest is there
 
 
@@ -73,13 +75,28 @@ class ArtifactWriter:
         Raises:
             ArtifactError: a row does not fit the stage's schema.
         """
+        schema = schemas.BY_STAGE[self.recipe.stage]
+        batches = _batches_of(rows, schema, what=self.recipe.stage)
+        return self.complete_batches(batches, statistics=statistics, files=files)
+
+    def complete_batches(
+        self,
+        batches: Iterable[pa.RecordBatch],
+        *,
+        statistics: dict[str, Any],
+        files: Iterable[Path] = (),
+    ) -> "Manifest":
+        """Like `complete`, for rows that are in Arrow's memory and need not become Python objects.
+
+        The parts depend on the rows alone, not on how many came in a batch.
+        """
         self.close()
         schema = schemas.BY_STAGE[self.recipe.stage]
         for stale in self.folder.glob("part-*.parquet"):
             stale.unlink()
         parts = [
             entry_for(self.folder, path, rows=count)
-            for path, count in _write_parts(self.folder, rows, schema, stage=self.recipe.stage)
+            for path, count in _write_parts(self.folder, batches, schema, what=self.recipe.stage)
         ]
         extra = [entry_for(self.folder, path) for path in _expand(files)]
         manifest = Manifest(
@@ -113,43 +130,73 @@ def _expand(files: Iterable[Path]) -> Iterator[Path]:
             yield path
 
 
+def _batches_of(rows: Iterable[dict[str, Any]], schema: pa.Schema, *, what: str) -> Iterator[pa.RecordBatch]:
+    """The rows under an explicit schema, which has to name exactly their columns."""
+    names = set(schema.names)
+    stream = iter(rows)
+    while group := list(islice(stream, ROWS_PER_GROUP)):
+        for row in group:
+            if row.keys() != names:
+                wrong = sorted(names ^ row.keys())
+                raise ArtifactError(
+                    f"a row of {what} does not fit the contract; missing or unknown columns: {wrong}"
+                )
+        try:
+            table = pa.Table.from_pylist(group, schema=schema)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError, OverflowError) as error:
+            raise ArtifactError(f"a row of {what} does not fit the contract: {error}") from error
+        yield from table.to_batches()
+
+
+def _checked(batches: Iterable[pa.RecordBatch], schema: pa.Schema, *, what: str) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        if not batch.schema.equals(schema):
+            raise ArtifactError(
+                f"rows of {what} do not fit the contract: they have\n{batch.schema}\nand need\n{schema}"
+            )
+        try:
+            batch.validate(full=True)
+        except pa.ArrowInvalid as error:
+            raise ArtifactError(f"a row of {what} does not fit the contract: {error}") from error
+        for field in schema:
+            if not field.nullable and batch.column(field.name).null_count:
+                raise ArtifactError(f"a row of {what} has no value in column {field.name!r}, which needs one")
+        yield batch
+
+
 def _write_parts(
-    folder: Path, rows: Iterable[dict[str, Any]], schema: pa.Schema, *, stage: str
+    folder: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema, *, what: str
 ) -> Iterator[tuple[Path, int]]:
     """Yields path and row count of each part; an artifact without rows has one empty part."""
-    stream = iter(rows)
+    groups = regrouped(_checked(batches, schema, what=what), schema, rows=ROWS_PER_GROUP)
+    first = next(groups, schema.empty_table())
     number = 0
-    while True:
-        part = list(islice(stream, ROWS_PER_PART))
-        if not part and number:
-            return
+    while first is not None:
         path = folder / f"part-{number:05d}.parquet"
-        write_parquet(path, part, schema, what=stage)
-        yield path, len(part)
+        yield path, _write(path, chain([first], islice(groups, ROWS_PER_PART // ROWS_PER_GROUP - 1)), schema)
+        first = next(groups, None)
         number += 1
 
 
-def write_parquet(path: Path, rows: list[dict[str, Any]], schema: pa.Schema, *, what: str) -> None:
-    """Writes rows under an explicit schema, refusing what does not fit it, and flushes them to the disk.
+def _write(path: Path, groups: Iterable[pa.Table], schema: pa.Schema) -> int:
+    """Writes one row group each, flushes them to the disk, and returns how many rows they were."""
+    rows = 0
+    with path.open("wb") as file:
+        with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+            for group in groups:
+                writer.write_table(group, row_group_size=ROWS_PER_GROUP)
+                rows += group.num_rows
+        file.flush()
+        os.fsync(file.fileno())
+    return rows
+
+
+def write_parquet(path: Path, rows: Iterable[dict[str, Any]], schema: pa.Schema, *, what: str) -> None:
+    """Writes one file of rows under an explicit schema, refusing what does not fit it.
 
     Raises:
         ArtifactError: a row lacks a column, has one too many, or a value of the wrong type.
     """
-    names = set(schema.names)
-    for row in rows:
-        if row.keys() != names:
-            wrong = sorted(names ^ row.keys())
-            raise ArtifactError(
-                f"a row of {what} does not fit the contract; missing or unknown columns: {wrong}"
-            )
-    try:
-        table = pa.Table.from_pylist(rows, schema=schema)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError, OverflowError) as error:
-        raise ArtifactError(f"a row of {what} does not fit the contract: {error}") from error
-    for field in schema:
-        if not field.nullable and table.column(field.name).null_count:
-            raise ArtifactError(f"a row of {what} has no value in column {field.name!r}, which needs one")
-    with path.open("wb") as file:
-        pq.write_table(table, file, compression="zstd", row_group_size=_ROWS_PER_GROUP)
-        file.flush()
-        os.fsync(file.fileno())
+    checked = _checked(_batches_of(rows, schema, what=what), schema, what=what)
+    groups = regrouped(checked, schema, rows=ROWS_PER_GROUP)
+    _write(path, chain([next(groups, schema.empty_table())], groups), schema)

@@ -1,17 +1,22 @@
 """Stage 2: check every final answer; the failures go on."""
 
 import logging
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from spot_core.artifacts import Artifact, ArtifactWriter, Recipe
+import pyarrow as pa
+
+from spot_core.artifacts import Artifact, ArtifactWriter, Recipe, schemas
+from spot_core.artifacts.batches import regrouped
 from spot_core.artifacts.journal import Journal
+from spot_core.artifacts.writer import ROWS_PER_GROUP
 from spot_core.checker import CHECKER_VERSION, CheckerPool, CheckItem
 from spot_core.config.checker import CheckerConfig
 from spot_core.devices import cores
+from spot_core.pipeline import verdicts
 from spot_core.pipeline.pass_rates import pass_rate_statistics
 from spot_core.pipeline.progress import Progress, silent
+from spot_core.pipeline.verdicts import Tally
 
 log = logging.getLogger(__name__)
 
@@ -37,36 +42,45 @@ def make(
     writer: ArtifactWriter, checker: CheckerConfig, *, rollout: Artifact, on_progress: Progress = silent
 ) -> None:
     """Checks every response of a rollout; all rows are kept, with their verdict."""
-    journal = writer.journal()
-    done = sum(1 for _ in journal)  # verdicts come in the order of the rows, so a count says where to go on
-    items = (
-        CheckItem(row["response"], row["answer"], checker.kind, row["finish_reason"])
-        for number, row in enumerate(rollout.rows_as_dicts(columns=["response", "answer", "finish_reason"]))
-        if number >= done
-    )
+    journal = writer.journal("verdicts")
+    tally = Tally()
+    for record in journal:
+        tally.add(record)
     with open_checker(checker) as pool:
-        for number, verdict in enumerate(pool.check_many(items), start=done + 1):
-            journal.append(
-                {
-                    "extracted_answer": verdict.extracted_answer,
-                    "method": verdict.method,
-                    "verdict": verdict.verdict,
-                }
-            )
-            on_progress(number, rollout.rows)
-    verdicts = Counter(record["verdict"] for record in journal)
-    methods = Counter(record["method"] for record in journal)
-    writer.complete(
-        _joined(rollout, journal),
-        statistics={
-            "verdicts": dict(verdicts.most_common()),
-            "methods": dict(methods.most_common()),
-            "accuracy": verdicts["correct"] / rollout.rows if rollout.rows else None,
-            **pass_rate_statistics(rollout, (record["verdict"] for record in journal)),
-        },
-    )
+        # Verdicts come in the order of the rows, so their number says where to go on.
+        for record in verdicts.records(pool.check_many(_items(rollout, checker, skip=tally.rows))):
+            journal.append(record)
+            tally.add(record)
+            on_progress(tally.rows, rollout.rows)
+    judged = (verdict for record in journal for verdict in record["verdict"])
+    statistics = _statistics(rollout, tally) | pass_rate_statistics(rollout, judged)
+    writer.complete_batches(_joined(rollout, journal), statistics=statistics)
 
 
-def _joined(rollout: Artifact, journal: Journal) -> Iterator[dict[str, Any]]:
-    for row, record in zip(rollout.rows_as_dicts(), journal, strict=True):
-        yield row | record
+def _items(rollout: Artifact, checker: CheckerConfig, *, skip: int) -> Iterator[CheckItem]:
+    """What is to be checked, but for the first ``skip`` rows."""
+    for batch in rollout.batches(columns=["response", "answer", "finish_reason"]):
+        columns = batch.slice(skip).to_pydict()
+        skip = max(0, skip - batch.num_rows)
+        for response, answer, finish_reason in zip(*columns.values(), strict=True):
+            yield CheckItem(response, answer, checker.kind, finish_reason)
+
+
+def _joined(rollout: Artifact, journal: Journal) -> Iterator[pa.RecordBatch]:
+    """The rows of the rollout with their verdicts. They stay in Arrow's memory: token ids are most of their bytes."""
+    rows = ROWS_PER_GROUP
+    responses = regrouped(rollout.batches(), schemas.ROLLOUT, rows=rows)
+    checked = regrouped(verdicts.batches(journal), verdicts.SCHEMA, rows=rows)
+    for left, right in zip(responses, checked, strict=True):
+        yield from pa.Table.from_arrays([*left.columns, *right.columns], schema=schemas.FILTER).to_batches()
+
+
+def _statistics(rollout: Artifact, tally: Tally) -> dict[str, Any]:
+    keys = rollout.rows_at((row for _, row in tally.slowest), columns=["question_id", "sample"])
+    return {
+        "verdicts": dict(tally.verdicts.most_common()),
+        "methods": dict(tally.methods.most_common()),
+        "accuracy": tally.verdicts["correct"] / rollout.rows if rollout.rows else None,
+        "check_seconds": round(tally.seconds, 3),
+        "slowest": [{"row": row, **keys[row], "seconds": seconds} for seconds, row in tally.slowest],
+    }

@@ -1,0 +1,1 @@
+"""The filter stage on up to a million rows: ``python -m benchmarks.filter_scale``."""
