@@ -1,0 +1,1 @@
+"""Our answer checker beside math-verify and the paper's rule: ``python -m benchmarks.checker``."""
