@@ -20,6 +20,9 @@ from spot_core.errors import ArtifactError, ConfigError
 
 log = logging.getLogger(__name__)
 
+_FEW_ROWS = 256
+"""Rows decoded at once where single ones are wanted: their texts may be long."""
+
 
 class Artifact:
     """A complete artifact; reading it never changes it."""
@@ -87,12 +90,12 @@ class Artifact:
             with pq.ParquetFile(part) as file:
                 for group in range(file.num_row_groups):
                     end = start + file.metadata.row_group(group).num_rows
-                    here = []
-                    while wanted and wanted[-1] < end:
-                        here.append(wanted.pop())
-                    if here:
-                        rows = file.read_row_group(group, columns=columns).take([n - start for n in here])
-                        found.update(zip(here, rows.to_pylist(), strict=True))
+                    if wanted and wanted[-1] < end:
+                        for batch in file.iter_batches(_FEW_ROWS, row_groups=[group], columns=columns):
+                            while wanted and wanted[-1] < start + batch.num_rows:
+                                row = batch.slice(wanted[-1] - start, 1)
+                                found[wanted.pop()] = row.to_pylist()[0]
+                            start += batch.num_rows
                     start = end
         assert not wanted, f"{self!r} has no rows {wanted}"
         return found

@@ -69,10 +69,10 @@ def _preformatted(text: str) -> str:
 
 
 def _shortened(text: str) -> str:
-    text = visible(text.replace("\r\n", "\n"))
+    text = text.replace("\r\n", "\n")
     if len(text) <= _MOST_CHARACTERS:
-        return text
-    return f"{text[:_MOST_CHARACTERS]}\n… ({len(text) - _MOST_CHARACTERS:,} more characters)"
+        return visible(text)
+    return f"{visible(text[:_MOST_CHARACTERS])}\n… ({len(text) - _MOST_CHARACTERS:,} more characters)"
 
 
 def percent(share: float | None, half_width: float | None = None) -> str:

@@ -1,4 +1,4 @@
-"""The page of each stage, as Markdown for the Prefect UI."""
+"""The page of each stage, as Markdown for the Prefect UI; the filter's has a module of its own."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -11,16 +11,15 @@ from spot_core.config.spot import EvaluationSet
 from spot_core.report import plots
 from spot_core.report.edits import edit_markdown
 from spot_core.report.markdown import block, cell, details, percent, points, table
-from spot_core.report.pass_rates import pass_rates
 from spot_core.report.summary import paired_change
 from spot_core.runs import Run
 
 _EXAMPLES = 5
-_CHECKED = ["question", "answer", "response", "extracted_answer", "method", "verdict"]
 _EDITED = ["question", "answer", "response", "rectified", "status", "reason", "change_ratio"]
 
 
-def _footer(*artifacts: Artifact) -> str:
+def footer(*artifacts: Artifact) -> str:
+    """Where the page's artifacts are, how many rows they have, and how long they took."""
     lines = [
         f"`{a.stage}/{a.key}/{a.generation}` · {a.rows:,} rows · {a.manifest.seconds:.1f} s"
         for a in artifacts
@@ -52,29 +51,7 @@ def rollout(artifact: Artifact) -> str:
         details(row["question"][:120], Response=row["response"])
         for row in islice(_where(artifact, ["question", "response"]), _EXAMPLES)
     )
-    return f"# Rollout\n\n{figures}\n\n## Examples\n\n{examples}{_footer(artifact)}"
-
-
-def verdicts(artifact: Artifact, *, take: tuple[str, ...]) -> str:
-    """Counts by verdict and by deciding rule, and an example of each verdict."""
-    counts = artifact.statistics["verdicts"]
-    by_verdict = table(
-        ["verdict", "rows", "share", "goes to the Oracle"],
-        [(v, n, percent(n / artifact.rows), "yes" if v in take else "") for v, n in counts.items()],
-    )
-    by_method = table(["decided by", "rows"], artifact.statistics["methods"].items())
-    examples = []
-    for verdict in counts:
-        row = next(_where(artifact, _CHECKED, verdict=verdict))
-        title = f"{verdict}: read {row['extracted_answer']!r}, gold {row['answer']!r} ({row['method']})"
-        examples.append(details(title, Question=row["question"], Response=row["response"]))
-    accuracy = percent(artifact.statistics["accuracy"])
-    return (
-        f"# Answers checked\n\nAccuracy of the rollout: **{accuracy}**\n\n{by_verdict}\n\n{by_method}\n\n"
-        f"{pass_rates(artifact.statistics)}## One example each\n\n"
-        + "\n\n".join(examples)
-        + _footer(artifact)
-    )
+    return f"# Rollout\n\n{figures}\n\n## Examples\n\n{examples}{footer(artifact)}"
 
 
 def edits(artifact: Artifact, *, gamma: float) -> str:
@@ -103,7 +80,7 @@ def edits(artifact: Artifact, *, gamma: float) -> str:
         if other != "accepted":
             row = next(_where(artifact, _EDITED, status=other))
             parts.append(details(f"Example of {other}: {row['reason'] or ''}", Response=row["response"]))
-    return "\n\n".join(parts) + _footer(artifact)
+    return "\n\n".join(parts) + footer(artifact)
 
 
 def training(artifact: Artifact) -> str:
@@ -114,7 +91,7 @@ def training(artifact: Artifact) -> str:
     )
     figures = table(["figure", "value"], artifact.statistics.items())
     where = f"Checkpoint: `{artifact.file('checkpoint')}`"
-    return f"# Trained\n\n{curves}\n\n{figures}\n\n{where}{_footer(artifact)}"
+    return f"# Trained\n\n{curves}\n\n{figures}\n\n{where}{footer(artifact)}"
 
 
 def evaluation(datasets: tuple[EvaluationSet, ...], artifacts: dict[str, Artifact]) -> str:

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -27,6 +27,19 @@ def change_ratios(ratios: Sequence[float], *, gamma: float) -> str:
     axes.set(xlabel="change ratio R(y⁻, y⁺)", ylabel="edits", xlim=(0, 1))
     axes.legend(frameon=False)
     return _uri(figure, "change ratios")
+
+
+def verdict_counts(counts: Mapping[str, int]) -> str:
+    """Bars of the rows by verdict, with their shares."""
+    figure = Figure(figsize=(6.4, 0.4 + 0.35 * len(counts)))
+    axes = figure.subplots()
+    names, values = list(counts), list(counts.values())
+    colors = [{"correct": _GREEN, "incorrect": _RED}.get(name, _GREY) for name in names]
+    bars = axes.barh(names, values, color=colors)
+    axes.bar_label(bars, labels=[f" {v:,} ({v / sum(values):.1%})" for v in values], fontsize=8)
+    axes.set(xlabel="rows", xlim=(0, 1.3 * max(values)))
+    axes.invert_yaxis()
+    return _uri(figure, "rows by verdict")
 
 
 def training_curves(

@@ -44,13 +44,6 @@ def test_the_rollout_shows_figures_and_examples(run):
     assert "Answer: \\boxed{" in page.text
 
 
-def test_the_filter_shows_verdicts_and_an_example_of_each(run):
-    artifact = stages.check_answers(run)
-    page = assert_harmless(pages.verdicts(artifact, take=("incorrect",)))
-    assert page.tags.count("details") == len(artifact.statistics["verdicts"]) == 2
-    assert "Accuracy of the rollout" in page.text
-
-
 def test_rectify_shows_edits_with_the_change_visible(run):
     artifact = stages.rectify_failures(run)
     page = assert_harmless(pages.edits(artifact, gamma=0.6))
@@ -120,17 +113,6 @@ def test_hostile_text_does_not_break_out_of_the_rollouts_page(tmp_path, text):
         pages.rollout(artifact_of(tmp_path, "rollout", [rollout_row(0, text)], {"responses": 1}))
     )
     assert page.tags.count("details") == page.tags.count("pre") == 1
-
-
-@pytest.mark.parametrize("text", HOSTILE)
-def test_hostile_text_does_not_break_out_of_the_filters_page(tmp_path, text):
-    row = rollout_row(0, text) | {"extracted_answer": text, "method": "text", "verdict": "incorrect"}
-    figures = {"verdicts": {"incorrect": 1}, "methods": {"text": 1}, "accuracy": 0.0}
-    page = assert_harmless(
-        pages.verdicts(artifact_of(tmp_path, "filter", [row], figures), take=("incorrect",))
-    )
-    assert page.tags.count("details") == 1
-    assert page.tags.count("pre") == 2
 
 
 @pytest.mark.parametrize("text", HOSTILE)
