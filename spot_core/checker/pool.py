@@ -13,10 +13,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, replace
 from multiprocessing.context import SpawnContext, SpawnProcess
 from types import ModuleType
 from typing import Any, Self
+from weakref import WeakSet
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
@@ -29,6 +31,10 @@ LOOK_AHEAD_ROWS = 1_024
 """Rows read ahead of the row that is awaited; bounds memory for endless inputs."""
 POOL_LOST_POLL_SECONDS = 1.0
 """How often a waiting row looks whether the pool still lives: pebble drops queued tasks of a broken pool."""
+POOL_STUCK_SECONDS = 30.0
+"""When no comparison was under way for so long, tasks are lost: a worker was killed between taking one and saying so."""
+MOST_LOSSES = 5
+"""How often a row is handed over again after it got lost without having been begun."""
 DEFAULT_TIMEOUT_SECONDS = 2.0
 
 
@@ -82,6 +88,7 @@ class CheckerPool:
         self._memory_bytes = memory_bytes
         self._lock = threading.Lock()
         self._pool: ProcessPool | None = None
+        self._futures: WeakSet[ProcessFuture] = WeakSet()  # what this pool was given
 
     def __enter__(self) -> Self:
         return self
@@ -135,27 +142,38 @@ class CheckerPool:
 
     def _decision(self, row: _Pending) -> tuple[Decision, float]:
         """The worker's decision with the seconds it took there."""
-        for last_try in (False, True):
+        deaths = losses = 0
+        while deaths < 2 and losses < MOST_LOSSES:
             error = self._wait(row.future)
             if error is None:
                 return row.future.result()
             if isinstance(error, TimeoutError):
                 return ("timeout", "time_limit"), self._timeout_seconds
             # A worker may have died of this very row, or been killed by chance: one more try tells.
-            if not isinstance(error, ProcessExpired | RuntimeError):
+            if isinstance(error, ProcessExpired):
+                deaths += 1
+            elif isinstance(error, RuntimeError):
+                losses += 1
+            else:
                 raise error
-            if not last_try:
-                row.future = self._submit(row.case)
+            row.future = self._submit(row.case)
         return ("timeout", "worker_died"), 0.0
 
     def _wait(self, future: ProcessFuture) -> BaseException | None:
+        """The error of a future once it is done; RuntimeError where the pool lost it."""
+        moved = time.monotonic()
         while True:
             try:
                 return future.exception(timeout=POOL_LOST_POLL_SECONDS)
+            except CancelledError:
+                return RuntimeError("the pool is gone")
             except TimeoutError:
                 with self._lock:
-                    if self._pool is None or not self._pool.active:
-                        return RuntimeError("the pool is gone")
+                    if any(other.running() for other in list(self._futures)):
+                        moved = time.monotonic()
+                    stuck = time.monotonic() - moved > POOL_STUCK_SECONDS
+                    if self._pool is None or not self._pool.active or stuck:
+                        self._discard()
 
     def _submit(self, case: SlowCase) -> ProcessFuture:
         with self._lock:
@@ -168,13 +186,18 @@ class CheckerPool:
                     context=_SpawnContext(),
                 )
             args = (compare, case, self._timeout_seconds)
-            return self._pool.schedule(_timed, args=args, timeout=self._timeout_seconds)
+            future = self._pool.schedule(_timed, args=args, timeout=self._timeout_seconds)
+            self._futures.add(future)
+            return future
 
     def _discard(self) -> None:
         if self._pool is not None:
             self._pool.stop()
             self._pool.join()
             self._pool = None
+        for future in list(self._futures):  # a pool that is stopped leaves what it has not begun as it is
+            future.cancel()
+        self._futures = WeakSet()
 
 
 def _is_known(row: Verdict | _Pending) -> bool:

@@ -40,6 +40,8 @@ def compare(case: SlowCase, timeout_seconds: float) -> Decision:
         return _compared(case)
     except MemoryError:
         return "timeout", "memory_limit"
+    except Exception as error:  # noqa: BLE001 - parsers and SymPy raise what they like; one row must not end a batch
+        return "ambiguous", f"engine_error:{type(error).__name__}"
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
 

@@ -1,9 +1,11 @@
 import itertools
+import multiprocessing
 import os
 import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 
 import psutil
@@ -79,6 +81,31 @@ def test_killed_idle_and_busy_workers_are_replaced(pool: CheckerPool) -> None:
     stopper.start()
     assert pool.check(ENDLESS.response, ENDLESS.gold).verdict == "timeout"
     assert pool.check(SLOW.response, SLOW.gold).verdict == "correct"
+
+
+def test_many_rows_keep_their_order_though_their_workers_are_killed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pool_module, "POOL_STUCK_SECONDS", 5.0)
+    forms = ("A: {}", r"\boxed{{{}}}", r"\boxed{{\frac{{x}}{{{}}}}}")
+    items = [
+        CheckItem(forms[n % 10 % 3].format(n + 2), f"x/{n + 2}" if n % 10 % 3 == 2 else str(n + 2))
+        for n in range(4_000)
+    ]
+    with CheckerPool(workers=2) as fresh:
+        verdicts = fresh.check_many(items)
+        found = []
+        for rows in (300, 600, 1_200, None):
+            found += itertools.islice(verdicts, rows)
+            for worker in multiprocessing.active_children():
+                worker.kill()
+    assert [v.extracted_answer for v in found] == [
+        item.response.removeprefix("A: ")
+        .removeprefix(r"\boxed{")
+        .removesuffix("}" if "boxed" in item.response else "")
+        for item in items
+    ]
+    assert Counter(v.verdict for v in found)["incorrect"] == 0
 
 
 def test_a_row_that_kills_its_worker_twice_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
