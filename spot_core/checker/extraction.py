@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from spot_core.checker.notation import has_prose, normalised
+from spot_core.checker.notation import has_prose, is_words, normalised
 from spot_core.checker.quantity import read_quantity
 
 MAX_ANSWER_CHARS = 2_000
@@ -20,6 +20,7 @@ MAX_SHORT_ANSWER = 60
 """Characters of a response that is nothing but an answer without delimiters."""
 MAX_ANNOUNCEMENTS = 20
 """Announcements without a value after them that are passed over, from the end."""
+_BOX_WORD = r"\boxed"
 _SENTENCE = re.compile(r"(?<![A-Za-z\\])(?:is|as|so|we|I|he|it|of|to|be|do|in|on|at)(?![A-Za-z])|[?!]")
 
 _THINK_TAG = re.compile("</?think>")
@@ -216,23 +217,21 @@ def _announced(text: str, prefixes: tuple[str, ...]) -> Extraction | None:
 
 def _whole_response(text: str) -> Extraction | None:
     text = text.strip()
-    if len(text) > MAX_ANSWER_CHARS:
+    if not text or len(text) > MAX_ANSWER_CHARS:
         return None
-    if _BARE_NUMBER.fullmatch(text) or _BARE_MATH.fullmatch(text) or _is_short_answer(text):
+    if _BARE_NUMBER.fullmatch(text) or _BARE_MATH.fullmatch(text):
         return Extraction(_clean(text), "whole_response")
-    return None
-
-
-def _is_short_answer(text: str) -> bool:
-    """Whether a short line is one quantity, one formula or one word, no sentence."""
-    if len(text) > MAX_SHORT_ANSWER or "\n" in text or not text or r"\boxed" in text:
-        return False
-    plain = normalised(text)
-    return (
-        read_quantity(plain) is not None
-        or " " not in plain
-        or not (has_prose(plain) or _SENTENCE.search(plain))
+    plain = (
+        normalised(text)
+        if len(text) <= MAX_SHORT_ANSWER and "\n" not in text and _BOX_WORD not in text
+        else ""
     )
+    if not plain or (
+        " " in plain and (has_prose(plain) or _SENTENCE.search(plain)) and read_quantity(plain) is None
+    ):
+        return None
+    # A word may be an answer, or all that the model had to say.
+    return Extraction(_clean(text), "whole_response", certain=not is_words(plain))
 
 
 def _conclusion(text: str) -> Extraction | None:

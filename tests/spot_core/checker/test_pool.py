@@ -48,7 +48,14 @@ def test_fast_rows_start_no_worker() -> None:
 
 
 def test_order_is_kept_with_fast_slow_and_endless_rows(pool: CheckerPool) -> None:
-    items = [SLOW, CheckItem("A: 1", "1"), ENDLESS, CheckItem("A: 2", "1"), SLOW, CheckItem("none", "1")]
+    items = [
+        SLOW,
+        CheckItem("A: 1", "1"),
+        ENDLESS,
+        CheckItem("A: 2", "1"),
+        SLOW,
+        CheckItem("I do not know.", "1"),
+    ]
     verdicts = [verdict.verdict for verdict in pool.check_many(items)]
     assert verdicts == ["correct", "correct", "timeout", "incorrect", "correct", "no_answer"]
 

@@ -31,7 +31,6 @@ def dressed(draw: st.DrawFn, plain: st.SearchStrategy[str]) -> str:
                     r"\displaystyle {}",
                     r"\,{}\,",
                     r"{}\quad",
-                    "{}.",
                     r"{{{}}}",
                     r"\boxed{{{}}}",
                     r"\textcolor{{red}}{{{}}}",
@@ -41,7 +40,7 @@ def dressed(draw: st.DrawFn, plain: st.SearchStrategy[str]) -> str:
                 ]
             )
         ).format(text)
-    return text
+    return text + draw(st.sampled_from(["", "."]))
 
 
 @st.composite
