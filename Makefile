@@ -10,7 +10,7 @@ demo: setup  ## Run the whole pipeline (PROFILE=demo or smollm2) and watch it
 	@.venv/bin/spot run --profile $(PROFILE) $(ARGS)
 
 test: lint  ## What CI runs
-	@.venv/bin/python -m pytest -m "not slow" $(ARGS)
+	@.venv/bin/python -m pytest -n 2 --dist loadfile -m "not slow" $(ARGS)
 
 test-all: lint  ## Everything, the long tests too
 	@.venv/bin/python -m pytest $(ARGS)

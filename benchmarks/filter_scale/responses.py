@@ -78,6 +78,8 @@ def _batch(bases: list[_Base], numbers: range, seed: int) -> pa.RecordBatch:
         "response_token_ids": _lists([base.response_ids for base in chosen]),
         "ids_sampled": pa.array([True] * len(numbers)),
         "seed": pa.array(np.arange(numbers.start, numbers.stop, dtype=np.int64)),
+        "checker": pa.nulls(len(numbers), pa.string()),
+        "metadata": pa.nulls(len(numbers), pa.string()),
     }
     return pa.RecordBatch.from_arrays([columns[n] for n in schemas.ROLLOUT.names], schema=schemas.ROLLOUT)
 

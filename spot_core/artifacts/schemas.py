@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _IDS = pa.list_(pa.int32())
 
@@ -17,7 +17,9 @@ QUESTIONS = _schema(
     ("answer", pa.string()),
     ("source", pa.string()),
     ("source_id", pa.string()),
-    nullable=("source_id",),
+    ("checker", pa.string()),
+    ("metadata", pa.string()),
+    nullable=("source_id", "checker", "metadata"),
 )
 
 REJECTED = _schema(
@@ -40,7 +42,9 @@ ROLLOUT = _schema(
     ("ids_sampled", pa.bool_()),
     ("finish_reason", pa.string()),
     ("seed", pa.int64()),
-    nullable=("seed",),
+    ("checker", pa.string()),
+    ("metadata", pa.string()),
+    nullable=("seed", "checker", "metadata"),
 )
 
 VERDICT = [

@@ -111,7 +111,11 @@ class CheckerPool:
         metadata: str | None = None,
     ) -> Verdict:
         """The verdict on one response; see `CheckItem`."""
-        return next(self.check_many([CheckItem(response, gold, kind, finish_reason, metadata)]))
+        return self.check_item(CheckItem(response, gold, kind, finish_reason, metadata))
+
+    def check_item(self, item: CheckItem) -> Verdict:
+        """The verdict on one item."""
+        return next(self.check_many([item]))
 
     def check_many(self, items: Iterable[CheckItem]) -> Iterator[Verdict]:
         """One verdict per item, in order, as they become known."""

@@ -1,16 +1,18 @@
 """How responses are checked."""
 
+from importlib.util import find_spec
 from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
+from spot_core.checker import KINDS, plugin_names
 from spot_core.config.base import Section
 
 
 class CheckerConfig(Section):
     """The answer checker of the filter stage."""
 
-    kind: str = Field(default="math", min_length=1, max_length=100)
+    kind: str = Field(default="math", min_length=1, max_length=100, examples=list(KINDS))
     """math: the stated final answer has to equal the gold answer. multiple_choice: its letter has to. numeric: its value
     has to lie within the tolerance. exact: the whole response has to be the gold answer. pattern: the gold answer is a
     regular expression for the whole response. reasoning_gym: the data set's own scorer decides. Or the name of a checker
@@ -54,8 +56,10 @@ def require_kind(kind: str) -> None:
     Raises:
         ValueError: neither the project nor an installed package has it.
     """
-    from spot_core.checker import KINDS, plugin_names  # noqa: PLC0415
-
     known = [*KINDS, *sorted(plugin_names())]
     if kind not in known:
         raise ValueError(f"kind = {kind!r}: there is no such checker; there are {', '.join(known)}")
+    if kind == "reasoning_gym" and find_spec("reasoning_gym") is None:
+        raise ValueError(
+            "kind = 'reasoning_gym' needs the package of this name: uv pip install reasoning-gym"
+        )

@@ -23,6 +23,10 @@ class ColumnMapping(Section):
     """Set it where the data already holds responses: the run then begins at the filter stage."""
     finish_reason: str | None = Field(default=None, min_length=1)
     """Why each response ended, in the server's words (`length` means cut at the token limit)."""
+    checker: str | None = Field(default=None, min_length=1)
+    """Names, row by row, how the answer is checked (see filter.kind); rows without a value take filter.kind."""
+    metadata: str | None = Field(default=None, min_length=1)
+    """What a checker needs beside the answer: for reasoning_gym its entry, or the entry's metadata."""
     strip_prefix: str = ""
     """Instructions that every question text begins with, taken off (the prompt template adds its own)."""
     strip_suffix: str = ""

@@ -69,6 +69,11 @@ def mapped_paths(columns: ColumnMapping) -> list[str]:
     return [path for path in paths if path is not None]
 
 
+def optional_paths(columns: ColumnMapping) -> list[str]:
+    """The paths that a row may lack."""
+    return [path for path in (columns.checker, columns.metadata) if path is not None]
+
+
 def top_level(path: str, names: list[str]) -> str:
     """The column of a table that a path starts in."""
     return path if path in names else path.partition(".")[0]
@@ -76,7 +81,8 @@ def top_level(path: str, names: list[str]) -> str:
 
 def needed_columns(columns: ColumnMapping, names: list[str]) -> list[str]:
     """The table's columns to read; all of them where a mapped one is missing, so that the error can list them."""
-    needed = list(dict.fromkeys(top_level(path, names) for path in mapped_paths(columns)))
+    paths = [*mapped_paths(columns), *optional_paths(columns)]
+    needed = list(dict.fromkeys(top_level(path, names) for path in paths))
     return needed if set(needed) <= set(names) else names
 
 

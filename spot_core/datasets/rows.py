@@ -1,9 +1,11 @@
 """Turns records into rows of the `questions` schema, or says why one cannot be used."""
 
 import hashlib
+import json
 import math
 from typing import Any
 
+from spot_core.config.checker import require_kind
 from spot_core.config.questions import ColumnMapping
 from spot_core.datasets.records import Record, is_missing, value_at
 
@@ -25,7 +27,8 @@ def question_id(question: str, answer: str) -> str:
 
 
 def row_of(record: Record, columns: ColumnMapping, source: str) -> dict[str, Any]:
-    """The row: question_id, question, answer, source, source_id, and response and finish_reason where mapped.
+    """The row: question_id, question, answer, source, source_id, checker, metadata, and response and finish_reason
+    where mapped.
 
     Raises:
         RowProblem: a value is missing, empty, of the wrong type or not valid text.
@@ -46,12 +49,43 @@ def row_of(record: Record, columns: ColumnMapping, source: str) -> dict[str, Any
         "source_id": None
         if columns.source_id is None
         else _text_or_number(record, "source_id", columns.source_id),
+        "checker": _checker(record, columns.checker),
+        "metadata": _metadata(record, columns.metadata),
     }
     if columns.response is not None:
         row["response"] = _text(record, "response", columns.response)
         reason = columns.finish_reason and _text(record, "finish_reason", columns.finish_reason)
         row["finish_reason"] = reason or UNKNOWN_FINISH_REASON
     return row
+
+
+def _checker(record: Record, path: str | None) -> str | None:
+    if path is None or is_missing(value_at(record.content, path)):
+        return None
+    name = _text(record, "checker", path)
+    try:
+        require_kind(name)
+    except ValueError as error:
+        raise RowProblem(f"unknown checker: {str(error)[:200]}") from None
+    return name
+
+
+def _metadata(record: Record, path: str | None) -> str | None:
+    """A JSON object as text, whether the source holds it as an object or as JSON."""
+    value = None if path is None else value_at(record.content, path)
+    if path is None or is_missing(value):
+        return None
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError as error:
+            raise RowProblem(f"metadata is no JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise RowProblem(f"metadata is no JSON object: {type(value).__name__}")
+    try:
+        return _valid(json.dumps(value, sort_keys=True, ensure_ascii=False), "metadata")
+    except TypeError as error:
+        raise RowProblem(f"metadata cannot be written as JSON: {error}") from None
 
 
 def _value(record: Record, field: str, path: str) -> Any:

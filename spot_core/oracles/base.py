@@ -21,6 +21,10 @@ class Failure:
     response_token_ids: Sequence[int]
     prompt_token_ids: Sequence[int]
     finish_reason: str
+    checker: str | None = None
+    """How the answer is checked, where the row says so itself."""
+    metadata: str | None = None
+    """JSON for that checker."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,17 +6,16 @@ from collections import Counter
 from typing import Any
 
 from spot_core.artifacts import Artifact, ArtifactWriter, Recipe
-from spot_core.checker import CheckItem
 from spot_core.config.spot import EvaluationSet, SpotConfig
 from spot_core.inference.policy import Policy
 from spot_core.inference.prompts import PromptRenderer
-from spot_core.pipeline.filter import checker_settings, open_checker
+from spot_core.pipeline.filter import checker_settings, item_of, open_checker
 from spot_core.pipeline.progress import Progress, silent
 from spot_core.pipeline.rollout import sample_responses, sampling_settings
 
 log = logging.getLogger(__name__)
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 Z_95 = 1.959963984540054
 
 
@@ -70,7 +69,9 @@ def make(
     )
     answered = sorted(journal, key=lambda r: (r["question_id"], r["sample"]))
     items = [
-        CheckItem(r["response"], rows[r["question_id"]]["answer"], dataset.checker.kind, r["finish_reason"])
+        item_of(
+            dataset.checker, r["response"], rows[r["question_id"]] | {"finish_reason": r["finish_reason"]}
+        )
         for r in answered
     ]
     with open_checker(dataset.checker) as pool:

@@ -45,6 +45,8 @@ def failures_of(filtered: Artifact, config: FilterConfig) -> list[Failure]:
             response_token_ids=row["response_token_ids"],
             prompt_token_ids=row["prompt_token_ids"],
             finish_reason=row["finish_reason"],
+            checker=row["checker"],
+            metadata=row["metadata"],
         )
         for row in filtered.rows_as_dicts()
         if (row["question_id"], row["sample"]) in chosen

@@ -1,7 +1,7 @@
 """Stage 2: check every final answer; the failures go on."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -20,17 +20,35 @@ from spot_core.pipeline.verdicts import Tally
 
 log = logging.getLogger(__name__)
 
-CODE_VERSION = 1
+CODE_VERSION = 2
+_DECIDING = {"kind", "tolerance", "answer_prefixes", "timeout_seconds", "memory_gb"}
 
 
 def checker_settings(checker: CheckerConfig) -> dict[str, Any]:
     """What decides a verdict, beside the texts."""
-    return checker.model_dump(mode="json", include={"kind", "timeout_seconds"}) | {"checker": CHECKER_VERSION}
+    return checker.model_dump(mode="json", include=_DECIDING) | {"checker": CHECKER_VERSION}
 
 
 def open_checker(checker: CheckerConfig) -> CheckerPool:
     """A pool of checking processes as configured."""
-    return CheckerPool(workers=checker.workers or cores(), timeout_seconds=checker.timeout_seconds)
+    return CheckerPool(
+        workers=checker.workers or cores(),
+        timeout_seconds=checker.timeout_seconds,
+        memory_bytes=int(checker.memory_gb * 1024**3),
+    )
+
+
+def item_of(checker: CheckerConfig, response: str, row: Mapping[str, Any]) -> CheckItem:
+    """What is to be checked of a response to a row with `answer`, `checker`, `metadata` and `finish_reason`."""
+    return CheckItem(
+        response,
+        row["answer"],
+        row["checker"] or checker.kind,
+        row["finish_reason"],
+        row["metadata"],
+        checker.tolerance,
+        checker.answer_prefixes,
+    )
 
 
 def recipe(checker: CheckerConfig, *, rollout: Artifact) -> Recipe:
@@ -59,11 +77,10 @@ def make(
 
 def _items(rollout: Artifact, checker: CheckerConfig, *, skip: int) -> Iterator[CheckItem]:
     """What is to be checked, but for the first ``skip`` rows."""
-    for batch in rollout.batches(columns=["response", "answer", "finish_reason"]):
-        columns = batch.slice(skip).to_pydict()
+    for batch in rollout.batches(columns=["response", "answer", "finish_reason", "checker", "metadata"]):
+        for row in batch.slice(skip).to_pylist():
+            yield item_of(checker, row["response"], row)
         skip = max(0, skip - batch.num_rows)
-        for response, answer, finish_reason in zip(*columns.values(), strict=True):
-            yield CheckItem(response, answer, checker.kind, finish_reason)
 
 
 def _joined(rollout: Artifact, journal: Journal) -> Iterator[pa.RecordBatch]:

@@ -1,6 +1,7 @@
 """Stage 3: the Oracle's minimal edits, checked again and measured."""
 
 import asyncio
+import dataclasses
 import logging
 import os
 from collections import Counter
@@ -21,7 +22,7 @@ from spot_core.models import load_tokenizer
 from spot_core.oracles.base import Failure, Oracle, ReplyLog, make_oracle
 from spot_core.oracles.replies import ReplyJournal
 from spot_core.pipeline.failures import failures_of
-from spot_core.pipeline.filter import checker_settings, open_checker
+from spot_core.pipeline.filter import checker_settings, item_of, open_checker
 from spot_core.pipeline.progress import Progress, silent
 from spot_core.rectification.rectify import rectify_failures
 
@@ -126,9 +127,9 @@ async def _ask(
     async with open_oracle(config.rectify.oracle, replies) as oracle:
         with open_checker(config.filter) as pool:
 
-            async def check(response: str, gold: str) -> str:
-                verdict = await asyncio.to_thread(pool.check, response, gold, kind=config.filter.kind)
-                return verdict.verdict
+            def check(response: str, failure: Failure) -> str:
+                row = dataclasses.asdict(failure) | {"finish_reason": None}
+                return pool.check_item(item_of(config.filter, response, row)).verdict
 
             rows = rectify_failures(
                 failures,

@@ -177,6 +177,8 @@ def _joined(journal: Journal, by_id: dict[str, dict[str, Any]]) -> Iterator[dict
             "answer": row["answer"],
             "source": row["source"],
             "ids_sampled": True,
+            "checker": row["checker"],
+            "metadata": row["metadata"],
         }
 
 
@@ -210,6 +212,8 @@ def import_responses(
                 "ids_sampled": False,
                 "finish_reason": finish_reason,
                 "seed": None,
+                "checker": row["checker"],
+                "metadata": row["metadata"],
             }
         )
     final.sort(key=lambda row: (row["question_id"], row["sample"]))

@@ -10,8 +10,8 @@ from spot_core.oracles.base import Failure, Oracle, Proposal
 from spot_core.rectification.tokens import rectified_token_ids, without_terminator
 
 Row = dict[str, Any]
-# (response, gold answer) → verdict word; `correct` is the one that counts. May block (it is called in a thread) or be awaited.
-Check = Callable[[str, str], Awaitable[str] | str]
+# (response, the failure it corrects) → verdict word; `correct` is the one that counts. May block (it is called in a thread) or be awaited.
+Check = Callable[[str, Failure], Awaitable[str] | str]
 
 CORRECT = "correct"
 RETOKENIZED = "retokenized"  # flag: no sampled ids could be kept although the texts begin alike
@@ -113,7 +113,7 @@ async def _judge(
     if rectified == failure.response:
         return _outcome("unchanged", "the proposal is the response itself")
     measured = _measure(failure, rectified, tokenizer)
-    verdict = await _verdict(check, rectified, failure.answer)
+    verdict = await _verdict(check, rectified, failure)
     length = len(failure.prompt_token_ids) + len(measured["rectified_token_ids"])
     if verdict != CORRECT:
         status, reason = "wrong_answer", f"the answer of the edited solution was judged {verdict}"
@@ -172,8 +172,8 @@ def _measure(failure: Failure, rectified: str, tokenizer: Any) -> Row:
     }
 
 
-async def _verdict(check: Check, response: str, answer: str) -> str:
+async def _verdict(check: Check, response: str, failure: Failure) -> str:
     if inspect.iscoroutinefunction(check):
-        return await check(response, answer)
-    verdict = await asyncio.to_thread(check, response, answer)
+        return await check(response, failure)
+    verdict = await asyncio.to_thread(check, response, failure)
     return await verdict if inspect.isawaitable(verdict) else verdict

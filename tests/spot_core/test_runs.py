@@ -17,7 +17,15 @@ def config(tmp_path, **overrides):
 
 
 def write(run, *, at_least=0):
-    row = {"question_id": "1", "question": "?", "answer": "1", "source": "test", "source_id": None}
+    row = {
+        "question_id": "1",
+        "question": "?",
+        "answer": "1",
+        "source": "test",
+        "source_id": None,
+        "checker": None,
+        "metadata": None,
+    }
     with run.store.write(RECIPE, at_least=at_least) as writer:
         writer.complete([row], statistics={})
     return run.store.get(RECIPE, at_least=at_least)

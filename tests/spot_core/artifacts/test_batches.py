@@ -70,7 +70,7 @@ def test_parts_have_the_bytes_of_rows_written_as_dictionaries(tmp_path, count, s
                         [None, pa.py_buffer(b"\0\0\0\0\1\0\0\0"), pa.py_buffer(b"\xff")],
                     )
                 ]
-                * 5,
+                * len(schemas.QUESTIONS),
                 schema=schemas.QUESTIONS,
             ),
             "UTF8",

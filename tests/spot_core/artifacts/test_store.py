@@ -21,6 +21,8 @@ def row(number: int) -> dict:
         "answer": str(number),
         "source": "test",
         "source_id": None,
+        "checker": None,
+        "metadata": None,
     }
 
 

@@ -43,3 +43,17 @@ def test_the_statement_that_closes_a_response_counts(pool: CheckerPool) -> None:
         if verdict.verdict not in case["verdict"]
     ]
     assert found == []
+
+
+def test_hand_labelled_answers_are_never_contradicted(pool: CheckerPool) -> None:
+    cases = lines("labelled.jsonl")
+    verdicts = list(pool.check_many(CheckItem(case["response"], case["gold"]) for case in cases))
+    opposite = {"correct": "incorrect", "incorrect": "correct"}
+    contradicted = [
+        (case, verdict.method)
+        for case, verdict in zip(cases, verdicts, strict=True)
+        if verdict.verdict == opposite[case["expected"]]
+    ]
+    assert contradicted == []
+    decided = sum(verdict.verdict in opposite for verdict in verdicts)
+    assert decided > 0.85 * len(cases)

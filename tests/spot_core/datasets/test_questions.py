@@ -42,9 +42,36 @@ def test_usable_rows_have_the_columns_of_the_contract(tmp_path: Path) -> None:
     path = write(tmp_path / "q.jsonl", {"id": 7, **GOOD})
     questions = read(path, columns=ColumnMapping(source_id="id"))
     assert questions.rows == [
-        {"question_id": question_id("1+1?", "2"), "source": "q.jsonl", "source_id": "7", **GOOD}
+        {
+            "question_id": question_id("1+1?", "2"),
+            "source": "q.jsonl",
+            "source_id": "7",
+            "checker": None,
+            "metadata": None,
+            **GOOD,
+        }
     ]
     assert questions.rejected == []
+
+
+def test_rows_can_name_their_checker_and_what_it_needs(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "q.jsonl",
+        {**GOOD, "kind": "numeric", "meta": {"b": 1, "a": [2]}},
+        {**GOOD, "question": "2?", "meta": '{"a": "ü"}'},
+        {**GOOD, "question": "3?", "kind": "magic"},
+        {**GOOD, "question": "4?", "meta": "[1]"},
+        {**GOOD, "question": "5?", "meta": "{"},
+    )
+    found = read(path, columns=ColumnMapping(checker="kind", metadata="meta"))
+    assert [(row["checker"], row["metadata"]) for row in found.rows] == [
+        ("numeric", '{"a": [2], "b": 1}'),
+        (None, '{"a": "ü"}'),
+    ]
+    said = reasons(found)
+    assert said[3].startswith("unknown checker: kind = 'magic': there is no such checker; there are math, ")
+    assert said[4] == "metadata is no JSON object: list"
+    assert said[5].startswith("metadata is no JSON: ")
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,8 @@ def filtered(tmp_path):
             "ids_sampled": True,
             "finish_reason": "stop",
             "seed": 0,
+            "checker": None,
+            "metadata": None,
             "extracted_answer": None,
             "method": "test",
             "verdict": verdict,

@@ -38,6 +38,8 @@ def _row(number: int, rows: int) -> dict:
         "ids_sampled": True,
         "finish_reason": "length" if number % 100 == 99 else "stop",
         "seed": number if number % 2 else None,
+        "checker": None,
+        "metadata": None,
     }
 
 

@@ -38,8 +38,8 @@ class ScriptedOracle:
         return self.script[attempt - 1]
 
 
-def contains_gold(response: str, answer: str) -> str:
-    return "correct" if f"\\boxed{{{answer}}}" in response else "incorrect"
+def contains_gold(response: str, failure: Failure) -> str:
+    return "correct" if f"\\boxed{{{failure.answer}}}" in response else "incorrect"
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_each_failure_gets_one_row_and_the_concurrency_is_bounded(make_failure, 
 def test_a_blocking_check_runs_off_the_event_loop(make_failure, character_tokenizer):
     seen = []
 
-    def check(response: str, answer: str) -> str:
+    def check(response: str, failure: Failure) -> str:
         seen.append(threading.current_thread() is threading.main_thread())
         return "correct"
 
@@ -141,7 +141,7 @@ def test_a_blocking_check_runs_off_the_event_loop(make_failure, character_tokeni
 
 
 def test_a_check_may_be_awaited(make_failure, character_tokenizer):
-    async def check(response: str, answer: str) -> str:
+    async def check(response: str, failure: Failure) -> str:
         await asyncio.sleep(0)
         return "timeout"
 
@@ -161,7 +161,7 @@ def test_no_failures_give_no_rows(character_tokenizer):
 
 
 def test_an_unexpected_error_is_not_swallowed(make_failure, character_tokenizer):
-    def check(response: str, answer: str) -> str:
+    def check(response: str, failure: Failure) -> str:
         raise RuntimeError("checker broke")
 
     with pytest.raises(RuntimeError, match="checker broke"):

@@ -97,6 +97,8 @@ def rollout_row(number, text):
         "ids_sampled": True,
         "finish_reason": "stop",
         "seed": 1,
+        "checker": None,
+        "metadata": None,
     }
 
 
@@ -120,7 +122,7 @@ def test_hostile_text_does_not_break_out_of_the_rectified_page(tmp_path, text):
     base = {
         k: v
         for k, v in rollout_row(0, text).items()
-        if k not in ("source", "ids_sampled", "finish_reason", "seed")
+        if k not in ("source", "ids_sampled", "finish_reason", "seed", "checker", "metadata")
     }
     made = {
         "rectified": f"{text} and more",
