@@ -1,7 +1,9 @@
 """Checks the final answer of a response against the gold answer.
 
-`rules` decides a row: `extraction` finds the answer, `comparison` (on `notation` and `quantity`) settles the easy
-majority exactly, and `engine` (math-verify on SymPy) settles the rest in the killable workers of `pool`.
+How to read it: `rules` decides a row. `extraction` finds the answer, `notation` (with `symbols`) brings it into one spelling,
+`structure` (with `nodes`, `sets`, `spans`, `matrices`, `brackets`) reads how it is built, and `comparison` compares it with the gold
+part by part. Single parts are compared by `leaves` exactly (`quantities`, `clock`, `choices`, `texts`) or, where these cannot tell, by
+`engine` (math-verify on SymPy, with `latex` and `values`) in the killable workers of `pool`. `scorers` are the checkers of others.
 """
 
 from spot_core.checker.pool import CheckerPool, check, check_many

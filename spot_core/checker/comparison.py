@@ -9,20 +9,14 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from spot_core.checker.clauses import without_clauses
-from spot_core.checker.leaves import Decision, compare_leaves
+from spot_core.checker.leaves import compare_leaves
+from spot_core.checker.nodes import Expression, Group, Matrix, Named, Node, Union
 from spot_core.checker.notation import is_words, normalised
 from spot_core.checker.quantity import read_quantity
+from spot_core.checker.sets import open_interval
 from spot_core.checker.spans import Bound, Span
-from spot_core.checker.structure import (
-    Expression,
-    Group,
-    Matrix,
-    Named,
-    Node,
-    Union,
-    open_interval,
-    read_structure,
-)
+from spot_core.checker.structure import read_structure
+from spot_core.checker.verdict import Decision
 
 Outcome = Decision | None
 """None: not decided by this leaf."""

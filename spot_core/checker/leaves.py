@@ -1,37 +1,24 @@
 """Compares two single expressions without SymPy: spelling, numbers, times of day, ratios, options, words."""
 
 import re
-from dataclasses import replace
 from fractions import Fraction
 
 from spot_core.checker.choices import chosen_letter
 from spot_core.checker.clock import read_clock
-from spot_core.checker.notation import has_prose, is_words, same_spelling
-from spot_core.checker.quantity import ALTERING, Quantity, in_unit_of, read_quantity
-from spot_core.checker.units import measure_of
-from spot_core.checker.words import mentions_number
-
-Decision = tuple[str, str]
-"""(verdict, name of the rule that decided)"""
-
-REPEATING_DIGITS = 4
-"""A decimal with at least so many significant digits may stand for the fraction it rounds (0.3333 for 1/3)."""
+from spot_core.checker.notation import is_words, same_spelling
+from spot_core.checker.quantities import compare_quantities
+from spot_core.checker.quantity import read_quantity
+from spot_core.checker.texts import (
+    compare_figures,
+    compare_labelled,
+    compare_relations,
+    compare_sentences,
+    compare_words,
+)
+from spot_core.checker.verdict import Decision
 
 _GOLD_OPTION = re.compile(r"([A-H])|\(?([A-H])[.)]\s+(\w.*)", re.DOTALL)
-_CAPITALS = re.compile("[A-Z]{3,8}")
 _RATIO = re.compile(r":| to ")
-_FIGURE = re.compile(r"\\(triangle|angle|odot|square|measuredangle)(?![A-Za-z])")
-_LABELLED = re.compile(
-    r"[A-Za-z][A-Za-z., ]{2,40}\d{1,9}(?:st|nd|rd|th)?(?:,? ?\d{1,9})?|\d{1,9}(?:st|nd|rd|th)? (?:of )?[A-Za-z]{3,20}(?:,? ?\d{1,9})?"
-)
-_BARE_RELATION = re.compile(r"[<>]|\\(?:leq|geq|neq)(?![A-Za-z])")
-_NUMBERS = re.compile(r"(?<![\w.])-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?![\w]|\.\d)")
-_UNCHANGED = frozenset(
-    "not no least most fewer negative about nearly almost between never without isn't from to".split()  # noqa: SIM905
-)
-"""With one of these words a sentence may say another number than the one that stands in it."""
-_FILLERS = frozenset(["per", "square", "cubic", "sq", "the", "of", "on", "in", "a", "st", "nd", "rd", "th"])
-_NEGATIONS = frozenset(["not", "no", "non", "neither", "never", "none", "isn't"])
 _BASED = re.compile(
     r"\(?(?P<digits>[0-9A-Fa-f]{1,60})\)?_\{?\s*(?:base )?(?P<base>\d{1,2}|two|three|four|five|six|seven|eight|nine|ten|twelve|sixteen)\s*\}?"
 )
@@ -63,11 +50,11 @@ def compare_leaves(answer: str, gold: str) -> Decision | None:
         _compare_clocks,
         _compare_ratios,
         _compare_based,
-        _compare_figures,
-        _compare_labelled,
-        _compare_sentences,
-        _compare_relations,
-        _compare_words,
+        compare_figures,
+        compare_labelled,
+        compare_sentences,
+        compare_relations,
+        compare_words,
     ):
         if (decision := rule(answer, gold)) is not None:
             return decision
@@ -76,7 +63,7 @@ def compare_leaves(answer: str, gold: str) -> Decision | None:
 
 def _compare_numbers(answer: str, gold: str) -> Decision | None:
     given, wanted = read_quantity(answer), read_quantity(gold)
-    return None if given is None or wanted is None else _compare_quantities(given, wanted)
+    return None if given is None or wanted is None else compare_quantities(given, wanted)
 
 
 def _compare_options(answer: str, gold: str) -> Decision | None:
@@ -167,165 +154,3 @@ def _value(number: tuple[str, int]) -> int | None:
     if not 2 <= base <= 36 or any(int(digit, 36) >= base for digit in digits):
         return None
     return int(digits, base)
-
-
-def _compare_figures(answer: str, gold: str) -> Decision | None:
-    """Geometric figures by their names: `\\angle ABC`, `\\triangle ABC`."""
-    given, wanted = set(_FIGURE.findall(answer)), set(_FIGURE.findall(gold))
-    if not given and not wanted:
-        return None
-    if given != wanted and given and wanted:
-        return "incorrect", "figure"
-    names = [_FIGURE.sub("", text).strip() for text in (answer, gold)]
-    if not all(name.isalpha() for name in names):
-        return None
-    return ("incorrect", "figure") if sorted(names[0]) != sorted(names[1]) else ("ambiguous", "figure")
-
-
-def _compare_sentences(answer: str, gold: str) -> Decision | None:
-    """`There are 42 ways` confirms 42, where it is the only number; it refutes nothing."""
-    wanted, words = read_quantity(gold), set(re.findall("[a-z']+", answer.casefold()))
-    if wanted is None or not has_prose(answer) or not words.isdisjoint(_UNCHANGED | ALTERING):
-        return None
-    numbers = _NUMBERS.findall(answer)
-    if len(numbers) != 1 or (number := read_quantity(numbers[0])) is None or number.value != wanted.value:
-        return None
-    plain = not re.search(r"[-+*/^_\\%]", answer.replace(numbers[0], ""))
-    return ("correct", "sentence") if plain else None
-
-
-def _compare_labelled(answer: str, gold: str) -> Decision | None:
-    """Words with numbers, such as `May 14` and `Student 3`."""
-    parts = []
-    for text in (answer, gold):
-        words = {word for word in re.findall("[a-z]+", text.casefold()) if word not in _FILLERS}
-        numbers = [int(number) for number in re.findall(r"\d+", text)]
-        if not _LABELLED.fullmatch(text) or not words or not numbers:
-            return None
-        parts.append((words, numbers))
-    (given, figures), (wanted, wanted_figures) = parts
-    if figures == wanted_figures and given == wanted:
-        return "correct", "labelled"
-    if sorted(figures) != sorted(wanted_figures) or given.isdisjoint(wanted):
-        return "incorrect", "labelled"
-    return "ambiguous", "labelled"
-
-
-def _compare_relations(answer: str, gold: str) -> Decision | None:
-    """`> 5` is no answer where the gold is 5."""
-    bare = _BARE_RELATION.match(answer) and not _BARE_RELATION.match(gold)
-    return ("incorrect", "relation") if bare and read_quantity(gold) is not None else None
-
-
-def _compare_words(answer: str, gold: str) -> Decision | None:
-    """Words are compared as text, a word never equals a number."""
-    for first, second in ((answer, gold), (gold, answer)):
-        if (is_words(first) or first == r"\emptyset") and read_quantity(second) is not None:
-            # "three quarters" may be a number that is not read here.
-            return ("ambiguous" if mentions_number(first) else "incorrect"), "words"
-    if _CAPITALS.fullmatch(answer) and _CAPITALS.fullmatch(gold):
-        return ("ambiguous" if sorted(answer) == sorted(gold) else "incorrect"), "words"
-    if has_prose(answer) and has_prose(gold) and is_words(answer) and is_words(gold):
-        given, wanted = answer.casefold().split(), gold.casefold().split()
-        if _NEGATIONS.isdisjoint(given) != _NEGATIONS.isdisjoint(wanted):
-            return "incorrect", "negation"
-        # "even function" for "even" says more, not something else.
-        related = len(given) != len(wanted) and (set(wanted) <= set(given) or set(given) <= set(wanted))
-        return ("ambiguous" if related else "incorrect"), "words"
-    return None
-
-
-def _compare_quantities(given: Quantity, wanted: Quantity) -> Decision | None:
-    if _same_unit(given.unit, wanted.unit) or not given.unit or not wanted.unit:
-        decision = _compare_values(given, wanted)
-        if (given.unit_certain and wanted.unit_certain) or given.unit == wanted.unit:
-            return decision
-        return ("ambiguous", "unit") if decision[0] == "correct" else None
-    if (converted := in_unit_of(given, wanted)) is not None:
-        verdict, _ = _compare_values(converted, wanted)
-        if verdict == "incorrect" and _is_close(converted, wanted):
-            verdict = "ambiguous"
-        return verdict, "unit_conversion"
-    if not (given.unit_certain and wanted.unit_certain):
-        return None
-    if min(len(given.unit), len(wanted.unit)) > 1 and measure_of(given.unit) and measure_of(wanted.unit):
-        return "incorrect", "unit"  # they measure different things
-    return "ambiguous", "unit"
-
-
-def _same_unit(first: str, second: str) -> bool:
-    if first == second:
-        return True
-    if min(len(first), len(second)) <= SYMBOL_CHARS:
-        return False  # in symbols, capitals and an s have a meaning
-    given, wanted = (
-        {w.rstrip("s") for w in re.findall("[a-z]{4,}", unit.casefold())} for unit in (first, second)
-    )
-    return not given.isdisjoint(wanted - _FILLERS)  # cookies, chocolate cookies
-
-
-SYMBOL_CHARS = 3
-
-
-def _is_close(first: Quantity, second: Quantity) -> bool:
-    return abs(first.value - second.value) * 100 < abs(second.value)
-
-
-def _compare_values(given: Quantity, wanted: Quantity) -> Decision:
-    if given.percent != wanted.percent:
-        if _times_percent(given) == _times_percent(wanted):
-            return "correct", "percent"
-        if given.value == wanted.value:
-            # "What percent …?" is answered by 28 as well as by 28 %; below 1 the reading matters.
-            return ("correct", "percent_sign") if abs(given.value) >= 1 else ("ambiguous", "percent_sign")
-    if given.value == wanted.value:
-        return "correct", "numeric"
-    for rounded, exact in ((given, wanted), (wanted, given)):
-        if _is_rounding_of(rounded, exact):
-            verdict = "correct" if significant_digits(rounded) >= REPEATING_DIGITS else "ambiguous"
-            return verdict, "rounding"
-        if _is_shortened(rounded, exact):
-            return "ambiguous", "rounding"
-    return "incorrect", "numeric"
-
-
-def _is_shortened(short: Quantity, long: Quantity) -> bool:
-    """Whether one decimal is the other one rounded to fewer digits, at least two (3.14 for 3.14159)."""
-    if short.decimals is None or long.decimals is None or not 2 <= short.decimals < long.decimals:
-        return False
-    return round(long.value, short.decimals) == short.value
-
-
-def _times_percent(quantity: Quantity) -> Fraction:
-    return quantity.value / 100 if quantity.percent else quantity.value
-
-
-def _is_rounding_of(rounded: Quantity, exact: Quantity) -> bool:
-    """Whether a decimal is a fraction without a finite decimal form, rounded or cut to the digits it shows."""
-    if not rounded.decimals or exact.decimals is not None or _is_finite_decimal(exact.value):
-        return False
-    step = Fraction(1, 10**rounded.decimals)
-    cut = abs(exact.value) // step * step
-    return (
-        abs(rounded.value) in (cut, abs(round(exact.value, rounded.decimals)))
-        and rounded.value * exact.value > 0
-    )
-
-
-def _is_finite_decimal(value: Fraction) -> bool:
-    rest = value.denominator
-    for prime in (2, 5):
-        while rest % prime == 0:
-            rest //= prime
-    return rest == 1
-
-
-def significant_digits(decimal: Quantity) -> int:
-    """Significant digits of a decimal."""
-    return len(str(abs(decimal.value * 10 ** (decimal.decimals or 0))).lstrip("0"))
-
-
-def decimal_of(text: str) -> Quantity | None:
-    """The decimal number without unit that a normalised answer is, or None."""
-    quantity = read_quantity(text)
-    return None if quantity is None or not quantity.decimals else replace(quantity, unit="")

@@ -22,9 +22,8 @@ from weakref import WeakSet
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
-from spot_core.checker.leaves import Decision
 from spot_core.checker.rules import SlowCase, decide
-from spot_core.checker.verdict import CheckItem, Verdict
+from spot_core.checker.verdict import CheckItem, Decision, Verdict
 from spot_core.checker.worker import DEFAULT_MEMORY_BYTES, compare, start_worker
 
 LOOK_AHEAD_ROWS = 1_024

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from spot_core.checker.choices import chosen_letters
 from spot_core.checker.comparison import compare_fast
 from spot_core.checker.extraction import Extraction, extract_answer, visible_text
-from spot_core.checker.leaves import Decision
 from spot_core.checker.notation import normalised
 from spot_core.checker.quantity import in_unit_of, read_quantity
 from spot_core.checker.scorers import within
-from spot_core.checker.verdict import CheckItem, Verdict
+from spot_core.checker.verdict import CheckItem, Decision, Verdict
 
 _LIST = re.compile(r"[,;]|\band\b|\bor\b|\\pm|±")
 _REPETITION = re.compile(r"[*+?{]")

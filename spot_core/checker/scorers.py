@@ -11,8 +11,8 @@ from fractions import Fraction
 from importlib.metadata import entry_points
 from typing import Any
 
-from spot_core.checker.leaves import Decision
 from spot_core.checker.sandbox import ForbiddenEffect, looks_unsafe, no_effects
+from spot_core.checker.verdict import Decision
 from spot_core.errors import ConfigError
 
 GROUP = "spot.checkers"

@@ -6,6 +6,9 @@ from typing import Literal, get_args
 VerdictName = Literal["correct", "incorrect", "no_answer", "truncated", "ambiguous", "timeout"]
 VERDICTS: tuple[VerdictName, ...] = get_args(VerdictName)
 
+Decision = tuple[str, str]
+"""(verdict, name of the rule that decided)"""
+
 KINDS = ("math", "multiple_choice", "numeric", "exact", "pattern", "reasoning_gym")
 """The kinds of checking that come with the project; packages add others (see `scorers`)."""
 

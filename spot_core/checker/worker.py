@@ -4,9 +4,9 @@ import re
 import resource
 import signal
 
-from spot_core.checker.leaves import Decision
 from spot_core.checker.rules import SlowCase
 from spot_core.checker.scorers import score_by_plugin, score_by_reasoning_gym
+from spot_core.checker.verdict import Decision
 
 DEFAULT_MEMORY_BYTES = 2 * 1024**3
 ORPHAN_GRACE_SECONDS = 3.0

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from spot_core.checker import CheckerPool, CheckItem, Verdict, check, check_many
 from spot_core.checker import pool as pool_module
-from spot_core.checker.leaves import Decision
 from spot_core.checker.rules import SlowCase
+from spot_core.checker.verdict import Decision
 
 SLOW = CheckItem(r"\boxed{\frac{x}{2}}", "x/2")
 ENDLESS = CheckItem(r"\boxed{9^{9^{9^{9^{9}}}}+x}", "x")

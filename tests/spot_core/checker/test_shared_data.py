@@ -12,7 +12,7 @@ import pytest
 
 from spot_core.checker import CheckerPool, CheckItem
 from spot_core.checker.comparison import compare_fast
-from spot_core.checker.engine import _compare_parsed
+from spot_core.checker.engine import compare_parsed
 from spot_core.checker.extraction import extract_answer
 from spot_core.checker.notation import normalised
 
@@ -91,7 +91,7 @@ def test_fast_rules_and_sympy_agree_on_all_data() -> None:
         fast = compare_fast(answer, gold)
         if fast is None or fast[0] == "ambiguous" or any(re.search("[%,]|[a-z]{3}", text) for text in texts):
             continue
-        slow = _compare_parsed(*texts)
+        slow = compare_parsed(*texts)
         compared += slow[0] != "ambiguous"
         if {fast[0], slow[0]} == {"correct", "incorrect"}:
             contradictions.append((answer, gold, fast, slow))
