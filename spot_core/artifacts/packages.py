@@ -14,6 +14,9 @@ RECORDED = (
     "peft",
     "math-verify",
     "sympy",
+    "pint",
+    "reasoning-gym",
+    "rensa",
     "rapidfuzz",
     "pyarrow",
 )

@@ -216,18 +216,28 @@ class _Comparison:
         self._pairs += len(given) * len(wanted)
         if self._most_pairs is not None and self._pairs > self._most_pairs:
             return None
-        left, outcomes = list(given), []
-        for item in wanted:
-            found = [equal(candidate, item) for candidate in left]
-            best = min(range(len(found)), key=lambda position: _rank(found[position]))
-            outcomes.append(found[best])
-            if _rank(found[best]) < _rank(("incorrect", "")):
-                left.pop(best)
-        return _all(outcomes, kind)
+        outcomes = [[equal(candidate, item) for candidate in given] for item in wanted]
+        left, unmatched = set(range(len(given))), []
+        for found in outcomes:
+            right = next((place for place in sorted(left) if _is(found[place], "correct")), None)
+            if right is None:
+                unmatched.append(found)
+            else:
+                left.remove(right)
+        if not unmatched:
+            return "correct", kind
+        if any(all(_is(outcome, "incorrect") for outcome in found) for found in unmatched):
+            return "incorrect", kind
+        possible = [
+            [found[place] for place in left if not _is(found[place], "incorrect")] for found in unmatched
+        ]
+        if any(outcome is None for found in outcomes for outcome in found):
+            return None
+        return ("ambiguous", kind) if all(possible) else ("incorrect", kind)
 
 
-def _rank(outcome: Outcome) -> int:
-    return 1 if outcome is None else {"correct": 0, "ambiguous": 2, "incorrect": 3}[outcome[0]]
+def _is(outcome: Outcome, verdict: str) -> bool:
+    return outcome is not None and outcome[0] == verdict
 
 
 def _all(outcomes: Iterable[Outcome], kind: str) -> Outcome:

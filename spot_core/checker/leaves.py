@@ -43,8 +43,11 @@ def compare_leaves(answer: str, gold: str) -> Decision | None:
         return ("incorrect", "empty") if gold else ("ambiguous", "empty_gold")
     if same_spelling(answer, gold):
         return "correct", "normalised"
+    return _compare_options(answer, gold) or _compare_contents(answer, gold)
+
+
+def _compare_contents(answer: str, gold: str) -> Decision | None:
     for rule in (
-        _compare_options,
         _compare_decimal_commas,
         _compare_numbers,
         _compare_clocks,
@@ -71,13 +74,19 @@ def _compare_options(answer: str, gold: str) -> Decision | None:
     wanted, marked = _GOLD_OPTION.fullmatch(gold), _GOLD_OPTION.fullmatch(answer)
     if wanted is None:
         # "(A) 12" where the gold is 12
-        return compare_leaves(marked[3].strip(), gold) if marked and marked[3] else None
+        return _compare_marked(marked[3], gold) if marked and marked[3] else None
     if given := chosen_letter(answer):
         return ("correct" if given[0] == (wanted[1] or wanted[2]) else "incorrect"), "option"
     if content := (wanted[3] or "").strip():
-        return compare_leaves(answer, content)
+        return _compare_marked(answer, content)
     # Without the list of options nobody can tell which one "12" is.
     return ("ambiguous", "option") if read_quantity(answer) is not None or is_words(answer) else None
+
+
+def _compare_marked(answer: str, gold: str) -> Decision | None:
+    """What stands behind an option's mark; further marks in it are not taken off."""
+    answer, gold = answer.strip(), gold.strip()
+    return ("correct", "normalised") if same_spelling(answer, gold) else _compare_contents(answer, gold)
 
 
 def _compare_decimal_commas(answer: str, gold: str) -> Decision | None:
@@ -105,15 +114,21 @@ def _compare_ratios(answer: str, gold: str) -> Decision | None:
     if wanted is None and given is None:
         return None
     if wanted is not None and given is not None:
+        if wanted == given and " to " in answer + gold and _colons(answer) != _colons(gold):
+            return "ambiguous", "ratio"  # 1 to 2 and 10 to 20: a ratio or a range
         return ("correct" if wanted == given else "incorrect"), "ratio"
     single = read_quantity(answer if wanted is not None else gold)
     ratio = wanted or given
     if single is None or ratio is None or len(ratio) != 2:
         return None
-    if single.value * ratio[1] != 1:
+    if (single.value / 100 if single.percent else single.value) * ratio[1] != 1:
         return "incorrect", "ratio"
     timelike = read_clock(gold) is not None or read_clock(answer) is not None
     return ("ambiguous" if timelike else "correct"), "ratio"
+
+
+def _colons(text: str) -> str:
+    return "".join(text.replace(" to ", ":").split())
 
 
 def _ratio(text: str) -> tuple[Fraction, ...] | None:
@@ -122,7 +137,7 @@ def _ratio(text: str) -> tuple[Fraction, ...] | None:
     if not 2 <= len(parts) <= 6:
         return None
     quantities = [read_quantity(part.strip()) for part in parts]
-    if any(quantity is None or quantity.value == 0 for quantity in quantities):
+    if any(quantity is None or quantity.value <= 0 for quantity in quantities):
         return None
     return tuple(quantity.value / quantities[0].value for quantity in quantities)
 

@@ -127,9 +127,9 @@ def normalised(answer: str) -> str:
         answer = _plain_latex(answer)
     if not answer.isdecimal():
         answer = _latex_of_plain(answer)
-    answer = (
-        " ".join(answer.split()).rstrip(".,; ") if not answer.rstrip().endswith("...") else answer.strip()
-    )
+    answer = " ".join(answer.split())
+    if not answer.endswith("..."):
+        answer = answer.rstrip(".,; ")
     if match := _OPTION_LETTER.fullmatch(answer):
         return match[1]
     return answer[1:].lstrip() if answer.startswith("+") else answer

@@ -7,6 +7,7 @@ workers do not import Prefect.
 
 import atexit
 import functools
+import logging
 import os
 import sys
 import threading
@@ -25,6 +26,9 @@ from pebble import ProcessExpired, ProcessFuture, ProcessPool
 from spot_core.checker.rules import SlowCase, decide
 from spot_core.checker.verdict import CheckItem, Decision, Verdict
 from spot_core.checker.worker import DEFAULT_MEMORY_BYTES, compare, start_worker
+from spot_core.errors import EngineError
+
+log = logging.getLogger(__name__)
 
 LOOK_AHEAD_ROWS = 1_024
 """Rows read ahead of the row that is awaited; bounds memory for endless inputs."""
@@ -85,6 +89,7 @@ class CheckerPool:
         self._workers = workers or len(os.sched_getaffinity(0))
         self._timeout_seconds = timeout_seconds
         self._memory_bytes = memory_bytes
+        self._has_worked = False
         self._lock = threading.Lock()
         self._pool: ProcessPool | None = None
         self._futures: WeakSet[ProcessFuture] = WeakSet()  # what this pool was given
@@ -122,7 +127,7 @@ class CheckerPool:
         try:
             for item in items:
                 started = time.perf_counter()
-                outcome = decide(item)
+                outcome = _decided(item)
                 seconds = time.perf_counter() - started
                 if isinstance(outcome, SlowCase):
                     waiting.append(_Pending(outcome, self._submit(outcome), seconds))
@@ -148,6 +153,7 @@ class CheckerPool:
         deaths = losses = 0
         while deaths < 2 and losses < MOST_LOSSES:
             error = self._wait(row.future)
+            self._has_worked |= error is None or isinstance(error, TimeoutError | ProcessExpired)
             if error is None:
                 return row.future.result()
             if isinstance(error, TimeoutError):
@@ -158,8 +164,13 @@ class CheckerPool:
             elif isinstance(error, RuntimeError):
                 losses += 1
             else:
-                raise error
+                return ("ambiguous", f"engine_error:{type(error).__name__}"), 0.0
             row.future = self._submit(row.case)
+        if not self._has_worked:
+            raise EngineError(
+                "the checking processes do not start: look at the worker's output above, and give them more room with "
+                "filter.memory_gb"
+            )
         return ("timeout", "worker_died"), 0.0
 
     def _wait(self, future: ProcessFuture) -> BaseException | None:
@@ -205,6 +216,15 @@ class CheckerPool:
 
 def _is_known(row: Verdict | _Pending) -> bool:
     return isinstance(row, Verdict) or row.future.done()
+
+
+def _decided(item: CheckItem) -> Verdict | SlowCase:
+    """The fast rules' outcome; a fault in them costs one row, never a batch."""
+    try:
+        return decide(item)
+    except Exception as error:
+        log.exception("the rules failed on a row with the gold answer %.200r", item.gold)
+        return Verdict("ambiguous", None, f"rule_error:{type(error).__name__}")
 
 
 def _timed(comparison: Callable[..., Decision], *args: Any) -> tuple[Decision, float]:

@@ -1,6 +1,5 @@
 """Compares two numbers with what is written around them: units, percent signs, rounding."""
 
-import re
 from dataclasses import replace
 from fractions import Fraction
 
@@ -11,36 +10,38 @@ from spot_core.checker.verdict import Decision
 REPEATING_DIGITS = 4
 """A decimal with at least so many significant digits may stand for the fraction it rounds (0.3333 for 1/3)."""
 SYMBOL_CHARS = 3
-_FILLERS = frozenset(["square", "cubic"])
+"""Longer units are words."""
 
 
 def compare_quantities(given: Quantity, wanted: Quantity) -> Decision | None:
-    if _same_unit(given.unit, wanted.unit) or not given.unit or not wanted.unit:
+    """The decision on two numbers with their units, or None where a unit may be a product of variables."""
+    if _plain(given.unit) == _plain(wanted.unit) or not given.unit or not wanted.unit:
         decision = _compare_values(given, wanted)
         if (given.unit_certain and wanted.unit_certain) or given.unit == wanted.unit:
             return decision
         return ("ambiguous", "unit") if decision[0] == "correct" else None
     if (converted := in_unit_of(given, wanted)) is not None:
         verdict, _ = _compare_values(converted, wanted)
-        if verdict == "incorrect" and _is_close(converted, wanted):
-            verdict = "ambiguous"
-        return verdict, "unit_conversion"
-    if not (given.unit_certain and wanted.unit_certain):
-        return None
+        close = verdict == "incorrect" and _is_close(converted, wanted)
+        return ("ambiguous" if close else verdict), "unit_conversion"
+    return _compare_other_units(given, wanted) if given.unit_certain and wanted.unit_certain else None
+
+
+def _compare_other_units(given: Quantity, wanted: Quantity) -> Decision:
+    """The decision where one unit cannot be converted into the other."""
     if min(len(given.unit), len(wanted.unit)) > 1 and measure_of(given.unit) and measure_of(wanted.unit):
         return "incorrect", "unit"  # they measure different things
+    first, second = set(_plain(given.unit).split()), set(_plain(wanted.unit).split())
+    if first <= second or second <= first:
+        return _compare_values(given, wanted)  # cookies, chocolate cookies
     return "ambiguous", "unit"
 
 
-def _same_unit(first: str, second: str) -> bool:
-    if first == second:
-        return True
-    if min(len(first), len(second)) <= SYMBOL_CHARS:
-        return False  # in symbols, capitals and an s have a meaning
-    given, wanted = (
-        {w.rstrip("s") for w in re.findall("[a-z]{4,}", unit.casefold())} for unit in (first, second)
-    )
-    return not given.isdisjoint(wanted - _FILLERS)  # cookies, chocolate cookies
+def _plain(unit: str) -> str:
+    """The unit without plural and capitals; in symbols, capitals and an s have a meaning."""
+    if len(unit) <= SYMBOL_CHARS:
+        return unit
+    return " ".join(word.rstrip("s") for word in unit.casefold().replace(".", "").split())
 
 
 def _is_close(first: Quantity, second: Quantity) -> bool:

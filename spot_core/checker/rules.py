@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 
 from spot_core.checker.choices import chosen_letters
-from spot_core.checker.comparison import compare_fast
-from spot_core.checker.extraction import Extraction, extract_answer, visible_text
+from spot_core.checker.comparison import MAX_GOLD_CHARS, compare_fast
+from spot_core.checker.extraction import MAX_SHORT_ANSWER, Extraction, extract_answer, visible_text
 from spot_core.checker.notation import normalised
-from spot_core.checker.quantity import in_unit_of, read_quantity
+from spot_core.checker.quantity import Quantity, in_unit_of, read_quantity
 from spot_core.checker.scorers import within
 from spot_core.checker.verdict import CheckItem, Decision, Verdict
 
@@ -42,7 +43,9 @@ def decide(item: CheckItem) -> Verdict | SlowCase:
     """The verdict by the fast rules, or the comparison that is left for a worker."""
     if item.finish_reason == "length":
         return Verdict("truncated", None, "finish_reason")
-    return _RULES.get(item.kind, _decide_elsewhere)(item)
+    if item.kind in ("numeric", "multiple_choice") and len(item.gold) > MAX_GOLD_CHARS:
+        return Verdict("ambiguous", None, "gold_too_long")
+    return _RULES.get(item.kind, _whole)(item)
 
 
 def _extracted(item: CheckItem) -> Extraction | Verdict:
@@ -76,16 +79,25 @@ def _decide_numeric(item: CheckItem) -> Verdict | SlowCase:
     if given is None or wanted is None:
         return case
     given = in_unit_of(given, wanted) or given if given.unit and wanted.unit else given
-    readings = {given.value, given.value / 100} if given.percent != wanted.percent else {given.value}
-    close = any(within(value, wanted.value, item.tolerance) for value in readings)
+    if given.unit and wanted.unit and given.unit != wanted.unit:
+        return case.verdict(("ambiguous", "unit"))
+    pairs = [(given.value, wanted.value), (_share(given), _share(wanted))]
+    close = any(within(*pair, item.tolerance) for pair in pairs)
     return case.verdict(("correct" if close else "incorrect", "tolerance"))
+
+
+def _share(quantity: Quantity) -> Fraction:
+    return quantity.value / 100 if quantity.percent else quantity.value
 
 
 def _decide_choice(item: CheckItem) -> Verdict | SlowCase:
     extraction = _extracted(item)
     if isinstance(extraction, Verdict):
         # A response that is nothing but an option's mark announces nothing.
-        extraction = Extraction(visible_text(item.response).strip(), "whole_response", certain=False)
+        whole = visible_text(item.response).strip()
+        if len(whole) > MAX_SHORT_ANSWER:
+            return extraction
+        extraction = Extraction(whole, "whole_response", certain=False)
     case = SlowCase(item.kind, extraction.answer, item.gold, extraction.form, extraction.certain)
     given, wanted = chosen_letters(normalised(extraction.answer)), chosen_letters(normalised(item.gold))
     if wanted is None:
@@ -118,7 +130,7 @@ def _decide_pattern(item: CheckItem) -> Verdict | SlowCase:
         return case
     try:
         pattern = re.compile(item.gold, re.DOTALL)
-    except (re.error, RecursionError, OverflowError):
+    except (re.error, ValueError, RecursionError, OverflowError):
         return case.verdict(("ambiguous", "invalid_pattern"))
     if _may_backtrack(item.gold):
         return case
@@ -127,13 +139,11 @@ def _decide_pattern(item: CheckItem) -> Verdict | SlowCase:
 
 def _decide_reasoning_gym(item: CheckItem) -> Verdict | SlowCase:
     extraction = extract_answer(item.response, item.prefixes)
-    if extraction is None or not extraction.certain:
-        return _whole(item)
+    if extraction is None or extraction.form not in ("boxed", "answer_tag"):
+        # Answers can be grids of several lines, of which other forms would take the first.
+        whole = _whole(item)
+        return whole if isinstance(whole, Verdict) else replace(whole, certain=False)
     return SlowCase(item.kind, extraction.answer, item.gold, extraction.form, metadata=item.metadata)
-
-
-def _decide_elsewhere(item: CheckItem) -> Verdict | SlowCase:
-    return _whole(item)
 
 
 _RULES: dict[str, Callable[[CheckItem], Verdict | SlowCase]] = {

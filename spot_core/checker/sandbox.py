@@ -1,7 +1,13 @@
-"""Keeps code that evaluates model text from having effects: third-party scorers that call `eval` or SymPy's `parse_expr`."""
+"""Keeps third-party scorers that call `eval` or SymPy's `parse_expr` on model text from having effects.
 
+Two fences: text that could call anything is not shown to them (`looks_unsafe`), and while they run, what Python announces as an
+effect is refused (`no_effects`). The second alone would not hold against code written to get around it.
+"""
+
+import os
 import re
 import sys
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -26,9 +32,12 @@ _FORBIDDEN = (
 )
 _HARMLESS = frozenset(["os.listdir", "os.scandir", "os.walk"])  # what an import of a package does
 _WRITES = re.compile("[wax+]")
-_UNSAFE_TEXT = re.compile(
-    r"__|\b(?:import|lambda|exec|eval|open|compile|getattr|setattr|globals|locals|vars|input|breakpoint)\b"
+_IDENTIFIER = re.compile(r"[^\W\d]\w+")
+_FUNCTIONS = frozenset(
+    "sin cos tan cot sec csc asin acos atan arcsin arccos arctan sinh cosh tanh sqrt exp log ln abs pi and or not".split()  # noqa: SIM905
 )
+
+_WRITING_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 _active = False
 _installed = False
@@ -39,8 +48,14 @@ class ForbiddenEffect(Exception):  # noqa: N818 - says what was tried
 
 
 def looks_unsafe(text: str) -> bool:
-    """Whether a text holds what no answer needs and what an evaluator should never see."""
-    return _UNSAFE_TEXT.search(text) is not None
+    """Whether an evaluator could call something with the text: parentheses beside any word that is no function of mathematics.
+
+    Python reads fullwidth letters as plain ones, so they are made plain first.
+    """
+    text = unicodedata.normalize("NFKC", text)
+    if "__" in text or "lambda" in text:
+        return True
+    return "(" in text and not _FUNCTIONS.issuperset(_IDENTIFIER.findall(text))
 
 
 @contextmanager

@@ -19,6 +19,7 @@ GROUP = "spot.checkers"
 Plugin = Callable[[str, str, Mapping[str, Any]], bool | None]
 
 
+@functools.cache
 def plugin_names() -> frozenset[str]:
     """The kinds that installed packages add."""
     return frozenset(entry_points(group=GROUP).names)
@@ -47,7 +48,7 @@ def score_by_plugin(kind: str, response: str, gold: str, metadata: str | None) -
         right = plugin(response, gold, json.loads(metadata or "{}"))
     except MemoryError:
         raise
-    except Exception as error:  # noqa: BLE001 - somebody else's code on a model's text
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - somebody else's code on a model's text
         return "ambiguous", f"plugin_error:{type(error).__name__}"
     return {True: "correct", False: "incorrect"}.get(right, "ambiguous"), kind
 
@@ -57,6 +58,8 @@ def score_by_reasoning_gym(answer: str, gold: str, metadata: str | None) -> Deci
 
     `metadata`: JSON of the entry, or of its `metadata`, which names the `source_dataset`.
     """
+    if answer.strip() == gold.strip():
+        return "correct", "exact"
     if looks_unsafe(answer):
         return "ambiguous", "unsafe_text"
     from reasoning_gym import get_score_answer_fn  # noqa: PLC0415 - optional, and only workers need it
@@ -75,7 +78,7 @@ def score_by_reasoning_gym(answer: str, gold: str, metadata: str | None) -> Deci
         return "ambiguous", "unsafe_text"
     except MemoryError:
         raise
-    except Exception as error:  # noqa: BLE001 - the scorers raise what they like on odd answers
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the scorers raise what they like on odd answers
         return "ambiguous", f"scorer_error:{type(error).__name__}"
     # Scorers give a little for the right form; only the full score is a right answer.
     return ("correct" if value >= 1 else "incorrect"), dataset

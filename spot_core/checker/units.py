@@ -2,6 +2,7 @@
 
 import functools
 import re
+import threading
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -42,9 +43,17 @@ class Measure:
     factor: Fraction
 
 
+_lock = threading.Lock()  # Pint's registry fills its caches as it reads
+
+
 @functools.lru_cache(4096)
 def measure_of(unit: str) -> Measure | None:
     """The measure of a unit as written (`km`, `square feet`, `miles per hour`, `m/s^{2}`), None where it is none."""
+    with _lock:
+        return _measure(unit)
+
+
+def _measure(unit: str) -> Measure | None:
     numerator, *denominators = _PER.split(unit.strip())
     parts = [_factor(numerator, 1), *(_factor(part, -1) for part in denominators)]
     if len(parts) > 3 or any(part is None for part in parts):

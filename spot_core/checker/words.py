@@ -10,7 +10,7 @@ _TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
 _UNITS = {word: value for value, word in enumerate(_SMALL.split())}
 _DECADES = {word: 10 * value for value, word in enumerate(_TENS.split(), start=2)}
 _SCALES = {"dozen": 12, "hundred": 100, "thousand": 1_000, "million": 1_000_000}
-_FRACTIONS = frozenset(
+_OTHERS = frozenset(
     [
         "half",
         "halves",
@@ -22,10 +22,27 @@ _FRACTIONS = frozenset(
         "fourths",
         "fifth",
         "fifths",
+        "sixth",
+        "sixths",
+        "seventh",
+        "sevenths",
+        "eighth",
+        "eighths",
+        "ninth",
+        "ninths",
         "tenth",
         "tenths",
+        "billion",
+        "trillion",
+        "none",
+        "once",
+        "twice",
+        "thrice",
+        "pair",
+        "couple",
     ]
 )
+"""Words that say a number which is not read here."""
 _SMALL_NUMBER = rf"(?:(?:{'|'.join(_DECADES)})(?: (?:{'|'.join(list(_UNITS)[1:10])}))?|{'|'.join(_UNITS)})"
 _HUNDREDS = rf"(?:(?:a|{_SMALL_NUMBER}) (?:hundred|dozen)(?: (?:and )?{_SMALL_NUMBER})?|{_SMALL_NUMBER})"
 _NUMBER = re.compile(
@@ -63,4 +80,4 @@ def _below_thousand(text: str) -> int:
 def mentions_number(text: str) -> bool:
     """Whether any of the words is a number's or a fraction's."""
     words = set(re.findall("[a-z]+", text.casefold()))
-    return not words.isdisjoint(_UNITS.keys() | _DECADES.keys() | _SCALES.keys() | _FRACTIONS)
+    return not words.isdisjoint(_UNITS.keys() | _DECADES.keys() | _SCALES.keys() | _OTHERS)

@@ -1,5 +1,6 @@
 """What a worker process does: one comparison at a time, with limits the kernel enforces."""
 
+import os
 import re
 import resource
 import signal
@@ -21,6 +22,7 @@ def start_worker(memory_bytes: int = DEFAULT_MEMORY_BYTES) -> None:
     # Python-level handlers wait for the interpreter, which a long big-integer power never gives back.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy would reserve address space for every core
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(
         resource.RLIMIT_AS,
@@ -40,7 +42,7 @@ def compare(case: SlowCase, timeout_seconds: float) -> Decision:
         return _compared(case)
     except MemoryError:
         return "timeout", "memory_limit"
-    except Exception as error:  # noqa: BLE001 - parsers and SymPy raise what they like; one row must not end a batch
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - parsers and SymPy raise what they like; one row must not end a batch
         return "ambiguous", f"engine_error:{type(error).__name__}"
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

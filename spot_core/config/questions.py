@@ -24,7 +24,8 @@ class ColumnMapping(Section):
     finish_reason: str | None = Field(default=None, min_length=1)
     """Why each response ended, in the server's words (`length` means cut at the token limit)."""
     checker: str | None = Field(default=None, min_length=1)
-    """Names, row by row, how the answer is checked (see filter.kind); rows without a value take filter.kind."""
+    """Names, row by row, how the answer is checked (see filter.kind); rows without a value take filter.kind (checker.kind
+    in an evaluation set)."""
     metadata: str | None = Field(default=None, min_length=1)
     """What a checker needs beside the answer: for reasoning_gym its entry, or the entry's metadata."""
     strip_prefix: str = ""

@@ -13,6 +13,10 @@ UNKNOWN_FINISH_REASON = "unknown"
 """What imported responses get whose source does not say how they ended."""
 
 
+_BLANK = ("",)
+"""What CSV has for no value."""
+
+
 class RowProblem(Exception):  # noqa: N818 - a row's fault, not the program's
     """Why a record cannot be used; becomes the reason in the list of rejected rows."""
 
@@ -60,7 +64,7 @@ def row_of(record: Record, columns: ColumnMapping, source: str) -> dict[str, Any
 
 
 def _checker(record: Record, path: str | None) -> str | None:
-    if path is None or is_missing(value_at(record.content, path)):
+    if path is None or value_at(record.content, path) in _BLANK or is_missing(value_at(record.content, path)):
         return None
     name = _text(record, "checker", path)
     try:
@@ -73,7 +77,7 @@ def _checker(record: Record, path: str | None) -> str | None:
 def _metadata(record: Record, path: str | None) -> str | None:
     """A JSON object as text, whether the source holds it as an object or as JSON."""
     value = None if path is None else value_at(record.content, path)
-    if path is None or is_missing(value):
+    if path is None or is_missing(value) or value in _BLANK:
         return None
     if isinstance(value, str):
         try:

@@ -73,7 +73,7 @@ class Reading:
             raise InputError(
                 f"no question of {getattr(self.source, 'path', self.source.kind)!r} is left: all "
                 f"{len(questions.rows)} also stand in evaluation sets or in prompt.examples (the first: "
-                f"{overlaps.reasons[0]}); use other questions, or a larger decontamination.words"
+                f"{overlaps.reasons[0]}); use other questions"
             )
         if overlaps.boilerplate:
             log.warning(

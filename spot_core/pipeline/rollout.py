@@ -45,13 +45,11 @@ def has_responses(config: SpotConfig) -> bool:
 
 def recipe(config: SpotConfig, *, questions_digest: str, model: str) -> Recipe:
     """Recipe of the sampled responses. ``model`` is the policy's fingerprint."""
-    samples = config.rollout.samples
     return Recipe(
         stage="rollout",
-        # One sample needs no mention: what was sampled before there could be several stays valid.
         settings=prompt_settings(config)
         | sampling_settings(config, config.rollout)
-        | ({"samples": samples} if samples > 1 else {}),
+        | {"samples": config.rollout.samples},
         inputs={"questions": questions_digest, "model": model},
         code_version=CODE_VERSION,
     )

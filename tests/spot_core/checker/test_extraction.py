@@ -2,7 +2,9 @@ import time
 
 import pytest
 
+from spot_core.checker import CheckItem
 from spot_core.checker.extraction import extract_answer, visible_text
+from spot_core.checker.rules import decide
 
 
 @pytest.mark.parametrize(
@@ -85,4 +87,27 @@ def test_a_megabyte_of_anything_is_read_in_linear_time(piece: str) -> None:
     text = piece * (1_000_000 // len(piece))
     started = time.perf_counter()
     extract_answer(text)
+    assert time.perf_counter() - started < 5
+
+
+@pytest.mark.parametrize(
+    ("response", "gold"),
+    [
+        (r"\boxed{" + "A. " * 640 + "5}", "7"),
+        ("\\boxed{10^{-\n5}...}", "7"),
+        (r"\boxed{5" + " " * 1900 + "x...}", "7"),
+        (r"\boxed{5" + ", " * 900 + "x...}", "7"),
+        (r"\(a\), " * 24 + "!", "1"),
+        (r"\[a\]," * 24 + "!", "1"),
+        ("<answer>" * 100_000, "1"),
+        ("Answer: _" + " " * 1900 + "_\n" * 500, "1"),
+        (r"\boxed{(}" * 100_000, "1, 2"),
+        (r"\boxed{60 \text{ dB}}", r"60 \text{ decibels}"),
+        (r"\boxed{5 square celsius}", "5 square kelvin"),
+        (r"\boxed{" + "^(" * 900 + "}", "1"),
+    ],
+)
+def test_rules_neither_hang_nor_raise_on_what_once_made_them(response: str, gold: str) -> None:
+    started = time.perf_counter()
+    decide(CheckItem(response, gold))
     assert time.perf_counter() - started < 5

@@ -54,6 +54,9 @@ def test_multiple_choice_compares_letters(pool, response: str, gold: str, expect
         ("1.5 km", "1490 m", 0.01, "correct"),
         ("28%", "0.28", 0.0, "correct"),
         ("0", "0", 0.01, "correct"),
+        ("0.5", "50%", 0.0, "correct"),
+        ("5000", "50%", 0.01, "incorrect"),
+        ("5 kg", "5 m", 0.01, "ambiguous"),
         ("x + 1", "3", 0.01, "ambiguous"),
         ("nothing", "3", 0.01, "incorrect"),
         ("3", "many", 0.01, "ambiguous"),
@@ -89,11 +92,23 @@ def test_scorers_that_evaluate_text_have_no_effect(pool, tmp_path: Path) -> None
     for attack in (
         f"__import__('os').system('touch {tmp_path}/a')",
         f"open('{tmp_path}/b', 'w')",
+        f"ｏｐｅｎ('{tmp_path}/d', 'w')",
+        f"(open)('{tmp_path}/e', 'w')",
         f"[c for c in ().__class__.__base__.__subclasses__()] and open('{tmp_path}/c','w')",
     ):
         found = verdict(pool, f"<answer>{attack}</answer>", "1", "reasoning_gym", metadata=metadata)
         assert found == ("ambiguous", "unsafe_text")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_answer_that_would_end_the_process_costs_one_row(pool) -> None:
+    pytest.importorskip("reasoning_gym")
+    metadata = json.dumps({"source_dataset": "binary_matrix"})
+    items = [
+        CheckItem(f"<answer>{answer}</answer>", "0 0", "reasoning_gym", metadata=metadata)
+        for answer in ("exit()", "0 0", "apple, open")
+    ]
+    assert [v.verdict for v in pool.check_many(items)] == ["ambiguous", "correct", "incorrect"]
 
 
 def test_sandbox_refuses_effects_and_ends(tmp_path: Path) -> None:

@@ -123,6 +123,14 @@ def test_a_row_that_kills_its_worker_twice_is_given_up(monkeypatch: pytest.Monke
         assert fresh.check(SLOW.response, SLOW.gold).verdict == "correct"
 
 
+def test_a_fault_in_the_rules_costs_one_row(monkeypatch: pytest.MonkeyPatch, pool: CheckerPool) -> None:
+    really = pool_module.decide
+    monkeypatch.setattr(pool_module, "decide", lambda item: 1 / 0 if item.gold == "0" else really(item))
+    verdicts = list(pool.check_many([CheckItem("A: 1", "1"), CheckItem("A: 1", "0"), CheckItem("A: 1", "1")]))
+    assert [v.verdict for v in verdicts] == ["correct", "ambiguous", "correct"]
+    assert verdicts[1].method == "rule_error:ZeroDivisionError"
+
+
 def test_endless_inputs_are_read_ahead_only_so_far() -> None:
     read = itertools.count()
     items = (SLOW if next(read) == 0 else CheckItem("A: 1", "1") for _ in itertools.count())
