@@ -1,4 +1,4 @@
-"""What answers say beside the value: `for all real c`, `k \\in \\mathbb{Z}`, `\\pmod 7`, an approximation."""
+"""What answers say beside the value: `for all real c`, `k \\in \\mathbb{Z}`, `\\pmod 7`."""
 
 import re
 

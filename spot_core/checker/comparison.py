@@ -10,7 +10,18 @@ from typing import Any
 
 from spot_core.checker.clauses import without_clauses
 from spot_core.checker.leaves import compare_leaves
-from spot_core.checker.nodes import Expression, Group, Matrix, Named, Node, Union
+from spot_core.checker.nodes import (
+    Expression,
+    Group,
+    Matrix,
+    Named,
+    Node,
+    Union,
+    by_name,
+    distinct,
+    flattened,
+    value_of,
+)
 from spot_core.checker.notation import is_words, normalised
 from spot_core.checker.quantity import read_quantity
 from spot_core.checker.sets import open_interval
@@ -79,7 +90,7 @@ class _Comparison:
             other = wanted if isinstance(given, Named) else given
             if isinstance(other, Expression) and _RELATION.search(other.text):
                 return self._leaf(given.text, wanted.text)
-            return self.nodes(_value(given), _value(wanted))
+            return self.nodes(value_of(given), value_of(wanted))
         given = _with_argument_of(wanted, given)
         outcome = self.nodes(given.value, wanted.value)
         if given.name == wanted.name or not given.name or not wanted.name:
@@ -156,7 +167,7 @@ class _Comparison:
     def _groups(self, given: Node, wanted: Node) -> Outcome:
         if not (isinstance(given, Group) and isinstance(wanted, Group)):
             return self._group_and_single(given, wanted)
-        named, wanted_named = _by_name(given), _by_name(wanted)
+        named, wanted_named = by_name(given), by_name(wanted)
         if named is not None and wanted_named is not None and named.keys() == wanted_named.keys():
             return _all((self.nodes(named[name], wanted_named[name]) for name in wanted_named), "named")
         if named is not None and given.kind == "list" and wanted_named is None and wanted.kind == "tuple":
@@ -171,7 +182,7 @@ class _Comparison:
         if len(given.items) != len(wanted.items):
             return "incorrect", wanted.kind
         pairs = zip(given.items, wanted.items, strict=True)
-        ordered = _all((self.nodes(_value(a), _value(b)) for a, b in pairs), wanted.kind)
+        ordered = _all((self.nodes(value_of(a), value_of(b)) for a, b in pairs), wanted.kind)
         if ordered is None or ordered[0] == "ambiguous":
             return ordered
         kinds = {given.kind, wanted.kind}
@@ -185,10 +196,10 @@ class _Comparison:
         return ordered
 
     def _items(self, given: Group, wanted: Group) -> Outcome:
-        first, second = _flattened(given), _flattened(wanted)
-        if len(first) > len(second) == len(_distinct(second)):
-            first = _distinct(first)  # what is written twice counts once
-        return self._matched(first, second, lambda a, b: self.nodes(_value(a), _value(b)), wanted.kind)
+        first, second = flattened(given), flattened(wanted)
+        if len(first) > len(second) == len(distinct(second)):
+            first = distinct(first)  # what is written twice counts once
+        return self._matched(first, second, lambda a, b: self.nodes(value_of(a), value_of(b)), wanted.kind)
 
     def _group_and_single(self, given: Node, wanted: Node) -> Outcome:
         if isinstance(given, Group) and len(given.items) == 1:
@@ -251,10 +262,6 @@ def _all(outcomes: Iterable[Outcome], kind: str) -> Outcome:
     return worst
 
 
-def _value(node: Node) -> Node:
-    return node.value if isinstance(node, Named) else node
-
-
 def _with_argument_of(wanted: Named, given: Named) -> Named:
     """`f(n) = n` with the argument's letter of `f(x) = x`."""
     ours, theirs = _FUNCTION.fullmatch(wanted.name), _FUNCTION.fullmatch(given.name)
@@ -265,32 +272,10 @@ def _with_argument_of(wanted: Named, given: Named) -> Named:
     return renamed if isinstance(renamed, Named) else given
 
 
-def _by_name(group: Group) -> dict[str, Node] | None:
-    """The values of `x = 1, y = 2` by name; None where a name is missing or one letter (`x_1, x_2`) comes twice."""
-    named = [item for item in group.items if isinstance(item, Named)]
-    letters = {item.name.partition("_")[0] for item in named}
-    if len(letters) < len(group.items):
-        return None
-    return {item.name: item.value for item in named}
-
-
-def _flattened(group: Group) -> tuple[Node, ...]:
-    """The items, those of lists within lists (`1, ±2`) among them."""
-    items: list[Node] = []
-    for item in group.items:
-        inner = _value(item)
-        items += _flattened(inner) if isinstance(inner, Group) and inner.kind == "list" else (item,)
-    return tuple(items)
-
-
 def _is_numeric(span: Span) -> bool:
     return all(
         end is None or read_quantity(normalised(end.text)) is not None for end in (span.low, span.high)
     )
-
-
-def _distinct(items: tuple[Node, ...]) -> tuple[Node, ...]:
-    return tuple({"".join(item.text.split()): item for item in items}.values())
 
 
 def _has_variable(node: Node) -> bool:

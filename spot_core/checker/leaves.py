@@ -16,25 +16,13 @@ from spot_core.checker.texts import (
     compare_words,
 )
 from spot_core.checker.verdict import Decision
+from spot_core.checker.words import number_of_words
 
 _GOLD_OPTION = re.compile(r"([A-H])|\(?([A-H])[.)]\s+(\w.*)", re.DOTALL)
 _RATIO = re.compile(r":| to ")
 _BASED = re.compile(
     r"\(?(?P<digits>[0-9A-Fa-f]{1,60})\)?_\{?\s*(?:base )?(?P<base>\d{1,2}|two|three|four|five|six|seven|eight|nine|ten|twelve|sixteen)\s*\}?"
 )
-_BASES = {
-    "two": 2,
-    "three": 3,
-    "four": 4,
-    "five": 5,
-    "six": 6,
-    "seven": 7,
-    "eight": 8,
-    "nine": 9,
-    "ten": 10,
-    "twelve": 12,
-    "sixteen": 16,
-}
 
 
 def compare_leaves(answer: str, gold: str) -> Decision | None:
@@ -161,7 +149,9 @@ def _based(text: str) -> tuple[str, int] | None:
     if match is None:
         return None
     base = match["base"]
-    return match["digits"].upper().lstrip("0") or "0", _BASES[base] if base in _BASES else int(base)
+    return match["digits"].upper().lstrip("0") or "0", int(base) if base.isdecimal() else number_of_words(
+        base
+    ) or 0
 
 
 def _value(number: tuple[str, int]) -> int | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from spot_core.checker.units import measure_of
-from spot_core.checker.words import number_of_words
+from spot_core.checker.words import FRACTIONS, SCALES, number_of_words
 
 MAX_CHARS = 200
 """Longer texts are no single number; it also bounds the work per number."""
@@ -62,68 +62,12 @@ _SHORT_UNIT = re.compile(
 _ANGLES = {"°": Fraction(1), "'": Fraction(1, 60), "''": Fraction(1, 3600)}
 _DEGREE = re.compile(r"deg(?:rees?)?\.?", re.IGNORECASE)
 _ATTACHED_WORD = re.compile(r"[A-Z]?[a-z]+[aeiouy][a-z]*")
-ALTERING = frozenset(
-    [
-        "below",
-        "above",
-        "under",
-        "over",
-        "less",
-        "more",
-        "than",
-        "plus",
-        "minus",
-        "squared",
-        "cubed",
-        "factorial",
-        "half",
-        "halves",
-        "third",
-        "thirds",
-        "quarter",
-        "quarters",
-        "fourth",
-        "fourths",
-        "fifth",
-        "fifths",
-        "sixth",
-        "sixths",
-        "eighth",
-        "eighths",
-        "tenth",
-        "tenths",
-        "hundredth",
-        "hundredths",
-        "thousandth",
-        "thousandths",
-        "or",
-        "root",
-        "tens",
-        "hundreds",
-        "lakh",
-        "crore",
-        "gross",
-        "score",
-        "does",
-        "do",
-        "is",
-        "are",
-        "if",
-        "when",
-        "where",
-        "impossible",
-    ]
+ALTERING = FRACTIONS | frozenset(
+    "below above under over less more than plus minus squared cubed factorial or root tens hundreds lakh crore gross score does do "
+    "is are if when where impossible".split()
 )
 """Words after a number that make another number of it."""
 _NOT_A_UNIT = frozenset(["and", "or", "not", "to", "of", "in", "pi", "if", "is", "for"])
-_SCALES = {
-    "dozen": 12,
-    "hundred": 100,
-    "thousand": 10**3,
-    "million": 10**6,
-    "billion": 10**9,
-    "trillion": 10**12,
-}
 _PARTS = re.compile(rf"({_DECIMAL})\s*([A-Za-z]+)\.?(?:\s*,)?(?:\s+and)?\s*")
 
 
@@ -182,8 +126,8 @@ def _single(match: re.Match[str]) -> Quantity | None:
     if unit and not _is_unit(unit, spaced=rest != unit):
         return None
     first, _, others = unit.partition(" ")
-    if first.lower() in _SCALES:
-        value, unit = value * _SCALES[first.lower()], others
+    if first.lower() in SCALES:
+        value, unit = value * SCALES[first.lower()], others
     plain = match["decimal"] is not None and match["e"] is None and not _ten_power(match)
     return Quantity(
         value=value,

@@ -34,7 +34,7 @@ _HARMLESS = frozenset(["os.listdir", "os.scandir", "os.walk"])  # what an import
 _WRITES = re.compile("[wax+]")
 _IDENTIFIER = re.compile(r"[^\W\d]\w+")
 _FUNCTIONS = frozenset(
-    "sin cos tan cot sec csc asin acos atan arcsin arccos arctan sinh cosh tanh sqrt exp log ln abs pi and or not".split()  # noqa: SIM905
+    "sin cos tan cot sec csc asin acos atan arcsin arccos arctan sinh cosh tanh sqrt exp log ln abs pi and or not".split()
 )
 
 _WRITING_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -82,7 +82,7 @@ def _refuse(event: str, args: tuple[Any, ...]) -> None:
         _, mode, flags = args
         # Flags of os.open: anything but reading alone.
         if (isinstance(mode, str) and _WRITES.search(mode)) or (
-            mode is None and isinstance(flags, int) and flags & 3
+            mode is None and isinstance(flags, int) and flags & _WRITING_FLAGS
         ):
             raise ForbiddenEffect("opening a file for writing")
     elif event.startswith(_FORBIDDEN):

@@ -3,7 +3,7 @@
 import re
 
 from spot_core.checker.brackets import is_balanced, split_top
-from spot_core.checker.nodes import Expression, Group, Named, Node, Read, Union
+from spot_core.checker.nodes import Expression, Group, Node, Read, Union, value_of
 from spot_core.checker.spans import Bound, Span, read_inequalities
 
 MAX_MEMBER_CHARS = 60
@@ -83,15 +83,11 @@ def open_interval(node: Node) -> Span | None:
 def _without_points(points: str, text: str, read: Read) -> Node | None:
     """The real line without one point."""
     removed = read(points)
-    items = removed.items if isinstance(removed, Group) else (_value_of(removed),)
+    items = removed.items if isinstance(removed, Group) else (value_of(removed),)
     if len(items) != 1 or not isinstance(items[0], Expression):
         return None
     point = Bound(items[0].text, closed=False)
     return Union((Span(None, point), Span(point, None)), text)
-
-
-def _value_of(node: Node) -> Node:
-    return node.value if isinstance(node, Named) else node
 
 
 def read_built_set(inner: str, text: str) -> Node | None:

@@ -69,7 +69,9 @@ def _member(text: str, read: Read) -> Node | None:
 
 def _named(text: str, read: Read) -> Node | None:
     sides = [_without_group(side) for side in split_top(text, lambda word: word == "=")]
-    several = len(split_top(text, lambda word: word in (",", ";", "and", "or"))) > 1
+    several = any(_is_several(side) for side in sides[:-1]) or (
+        _is_several(sides[-1]) and read_quantity(sides[-1]) is None  # x = 1,000 is one
+    )
     if not all(sides[1:]) or (several and not _one_name(sides)):
         return None
     if len(sides) == 1:
@@ -82,6 +84,10 @@ def _named(text: str, read: Read) -> Node | None:
         return None
     value = split_top(sides[-1], lambda word: word == r"\approx")[0]
     return _assigned("".join(sides[0].split()), read(value), text) if value else None
+
+
+def _is_several(text: str) -> bool:
+    return len(split_top(text, lambda word: word in (",", ";", "and", "or"))) > 1
 
 
 def _approximated(text: str, read: Read) -> Node | None:

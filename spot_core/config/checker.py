@@ -23,7 +23,7 @@ class CheckerConfig(Section):
 
     answer_prefixes: tuple[str, ...] = ()
     """Further words that announce a final answer at the beginning of a line, such as `Antwort:`. Understood without
-    this: \\\\boxed{}, <answer> tags, `####`, `Answer:`, `A:`, `the answer is`."""
+    this: \\boxed{}, <answer> tags, `####`, `Answer:`, `A:`, `the answer is`."""
 
     timeout_seconds: float = Field(default=2.0, gt=0, le=600)
     """Wall time of one comparison; its process is killed after that and the verdict is `timeout`."""
@@ -61,5 +61,5 @@ def require_kind(kind: str) -> None:
         raise ValueError(f"kind = {kind!r}: there is no such checker; there are {', '.join(known)}")
     if kind == "reasoning_gym" and find_spec("reasoning_gym") is None:
         raise ValueError(
-            "kind = 'reasoning_gym' needs the package of this name: uv pip install reasoning-gym"
+            "kind = 'reasoning_gym' needs the package of this name: .venv/bin/uv pip install --python .venv/bin/python reasoning-gym"
         )

@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from spot_core.checker import VerdictName
 from spot_core.config.base import Section, overrides_of
 from spot_core.config.checker import CheckerConfig
 from spot_core.config.decontamination import DecontaminationConfig, HeldOutSet
@@ -19,13 +20,12 @@ from spot_core.errors import ConfigError
 
 StageName = Literal["rollout", "filter", "rectify", "train", "evaluate"]
 STAGES: tuple[StageName, ...] = ("rollout", "filter", "rectify", "train", "evaluate")
-Verdict = Literal["correct", "incorrect", "no_answer", "truncated", "ambiguous", "timeout"]
 
 
 class FilterConfig(CheckerConfig):
     """How answers are checked, and which verdicts go on to the Oracle."""
 
-    take: tuple[Verdict, ...] = ("incorrect",)
+    take: tuple[VerdictName, ...] = ("incorrect",)
     """Verdicts that count as failures to rectify."""
     keep: Literal["all", "first", "shortest", "nearest_boundary"] = "first"
     """Which failures of a question go to the Oracle, where it has several (`rollout.samples`, or imported responses).

@@ -1,8 +1,7 @@
 """The stage's core: every failure becomes one final row, with the Oracle's edit verified and measured."""
 
 import asyncio
-import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any
 
 from spot_core.change_ratio import change_ratio, edit_regions, shared_prefix_length
@@ -10,8 +9,8 @@ from spot_core.oracles.base import Failure, Oracle, Proposal
 from spot_core.rectification.tokens import rectified_token_ids, without_terminator
 
 Row = dict[str, Any]
-# (response, the failure it corrects) → verdict word; `correct` is the one that counts. May block (it is called in a thread) or be awaited.
-Check = Callable[[str, Failure], Awaitable[str] | str]
+# (response, the failure it corrects) → verdict word; `correct` is the one that counts. May block: it is called in a thread.
+Check = Callable[[str, Failure], str]
 
 CORRECT = "correct"
 RETOKENIZED = "retokenized"  # flag: no sampled ids could be kept although the texts begin alike
@@ -113,7 +112,7 @@ async def _judge(
     if rectified == failure.response:
         return _outcome("unchanged", "the proposal is the response itself")
     measured = _measure(failure, rectified, tokenizer)
-    verdict = await _verdict(check, rectified, failure)
+    verdict = await asyncio.to_thread(check, rectified, failure)
     length = len(failure.prompt_token_ids) + len(measured["rectified_token_ids"])
     if verdict != CORRECT:
         status, reason = "wrong_answer", f"the answer of the edited solution was judged {verdict}"
@@ -170,10 +169,3 @@ def _measure(failure: Failure, rectified: str, tokenizer: Any) -> Row:
         "shared_prefix_tokens": shared_prefix_length(rejected, chosen),
         "edit_regions": len(edit_regions(rejected, chosen)),
     }
-
-
-async def _verdict(check: Check, response: str, failure: Failure) -> str:
-    if inspect.iscoroutinefunction(check):
-        return await check(response, failure)
-    verdict = await asyncio.to_thread(check, response, failure)
-    return await verdict if inspect.isawaitable(verdict) else verdict

@@ -135,7 +135,7 @@ def _slowest(seconds: dict[int, float], rows: dict[int, dict[str, Any]]) -> str:
         ["seconds", "verdict", "decided by", "read", "gold", "question", "sample"],
         [
             (
-                f"{taken:.3f}",
+                f"{taken:.4f}",
                 row["verdict"],
                 row["method"],
                 _short(row["extracted_answer"]),

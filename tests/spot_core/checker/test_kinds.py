@@ -121,6 +121,7 @@ def test_sandbox_refuses_effects_and_ends(tmp_path: Path) -> None:
         for effect in (
             lambda: (tmp_path / "a").write_text("x"),
             lambda: os.open(tmp_path / "b", os.O_CREAT | os.O_WRONLY),
+            lambda: os.open(keep, os.O_RDONLY | os.O_TRUNC),
             lambda: subprocess.run(["true"], check=False),
             lambda: os.system("true"),
             keep.unlink,

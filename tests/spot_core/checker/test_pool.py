@@ -17,6 +17,7 @@ from spot_core.checker import CheckerPool, CheckItem, Verdict, check, check_many
 from spot_core.checker import pool as pool_module
 from spot_core.checker.rules import SlowCase
 from spot_core.checker.verdict import Decision
+from spot_core.errors import EngineError
 
 SLOW = CheckItem(r"\boxed{\frac{x}{2}}", "x/2")
 ENDLESS = CheckItem(r"\boxed{9^{9^{9^{9^{9}}}}+x}", "x")
@@ -129,6 +130,14 @@ def test_a_fault_in_the_rules_costs_one_row(monkeypatch: pytest.MonkeyPatch, poo
     verdicts = list(pool.check_many([CheckItem("A: 1", "1"), CheckItem("A: 1", "0"), CheckItem("A: 1", "1")]))
     assert [v.verdict for v in verdicts] == ["correct", "ambiguous", "correct"]
     assert verdicts[1].method == "rule_error:ZeroDivisionError"
+
+
+def test_workers_that_cannot_start_fail_the_batch_instead_of_every_row() -> None:
+    with (
+        CheckerPool(workers=1, memory_bytes=60 * 1024**2) as starved,
+        pytest.raises(EngineError, match=r"filter\.memory_gb"),
+    ):
+        starved.check(SLOW.response, SLOW.gold)
 
 
 def test_endless_inputs_are_read_ahead_only_so_far() -> None:

@@ -61,6 +61,36 @@ def filter_until_killed(root, rows: int, reached) -> None:
     filtered(rollout, wait_for_the_kill)
 
 
+def test_rows_are_checked_as_they_say_themselves(tmp_path):
+    store, recipe = ArtifactStore(tmp_path), Recipe("rollout", {"kinds": True}, {}, 1)
+    kinds = [
+        (None, "So \\boxed{2.0}", "2", None, "correct"),
+        ("numeric", "So \\boxed{2.01}", "2", None, "correct"),
+        ("numeric", "So \\boxed{2.1}", "2", None, "incorrect"),
+        ("multiple_choice", "Answer: (B) 2", "B", None, "correct"),
+        ("exact", "So \\boxed{2}", "2", None, "incorrect"),
+        ("pattern", "22", "2+", None, "correct"),
+        (
+            "reasoning_gym",
+            "<answer>5 - 3</answer>",
+            "3",
+            '{"source_dataset": "countdown", "numbers": [5, 3], "target": 2}',
+            "correct",
+        ),
+    ]
+    with store.write(recipe) as slot:
+        slot.complete(
+            (
+                _row(n, len(kinds))
+                | {"checker": kind, "response": said, "answer": gold, "metadata": metadata}
+                for n, (kind, said, gold, metadata, _) in enumerate(kinds)
+            ),
+            statistics={},
+        )
+    artifact = filtered(store.get(recipe))
+    assert [row["verdict"] for row in artifact.rows_as_dicts()] == [verdict for *_, verdict in kinds]
+
+
 def test_every_row_keeps_its_columns_and_gets_its_verdict(tmp_path):
     rollout = rollout_of(tmp_path, 1_200)
     artifact = filtered(rollout)

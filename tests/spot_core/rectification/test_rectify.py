@@ -140,9 +140,10 @@ def test_a_blocking_check_runs_off_the_event_loop(make_failure, character_tokeni
     assert seen == [False]
 
 
-def test_a_check_may_be_awaited(make_failure, character_tokenizer):
-    async def check(response: str, failure: Failure) -> str:
-        await asyncio.sleep(0)
+def test_only_a_correct_answer_is_accepted_and_the_reason_names_the_verdict(
+    make_failure, character_tokenizer
+):
+    def check(response: str, failure: Failure) -> str:
         return "timeout"
 
     [row] = run([make_failure()], ScriptedOracle(RIGHT), character_tokenizer, check=check)

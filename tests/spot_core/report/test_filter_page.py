@@ -41,7 +41,7 @@ def test_a_real_artifact_shows_counts_examples_slow_rows_and_an_audit(configure)
     slow = artifact.statistics["slowest"]
     assert len(slow) == 10
     cells = [text.strip() for text in page.cells]
-    assert {f"{entry['seconds']:.3f}" for entry in slow} <= set(cells)
+    assert {f"{entry['seconds']:.4f}" for entry in slow} <= set(cells)
     assert {entry["question_id"] for entry in slow} <= set(cells)
     assert "20 rows to audit" in page.text
 
