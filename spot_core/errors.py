@@ -23,3 +23,25 @@ class EngineError(SpotError, RuntimeError):
 
 class ArtifactError(SpotError, RuntimeError):
     """An artifact is missing, incomplete or does not match its manifest."""
+
+
+class OutageError(EngineError):
+    """So many calls to an endpoint failed that asking on makes no sense; what was answered is kept."""
+
+
+class PersonNeededError(SpotError):
+    """Work that waits for a person: edits to make, or an estimate to confirm. Nothing is lost meanwhile.
+
+    Attributes:
+        key: names what is waited for; `Run.confirm` takes it.
+        page: what the person has to know, as Markdown.
+    """
+
+    def __init__(self, message: str, *, key: str, page: str) -> None:
+        super().__init__(message)
+        self.key = key
+        self.page = page
+
+
+class TooLongError(EngineError):
+    """A request that does not fit the model's context, and never will."""

@@ -48,6 +48,8 @@ class RunRecord(BaseModel):
     """Artifacts by their name within the run, such as ``rollout`` or ``evaluate/after/chains``."""
     skipped: dict[str, str] = Field(default_factory=dict)
     """Stages that were not needed, with the reason."""
+    confirmed: list[str] = Field(default_factory=list)
+    """What a person has agreed to, by the keys of `PersonNeededError`."""
 
 
 class Run:
@@ -141,6 +143,12 @@ class Run:
         if not self._writable:
             return
         write_atomically(self.folder / "run.json", self.record.model_dump_json(indent=1) + "\n")
+
+    def confirm(self, key: str) -> None:
+        """Notes that a person has agreed to what `PersonNeededError` asked for under this key."""
+        if key not in self.record.confirmed:
+            self.record.confirmed.append(key)
+            self.save()
 
     def target(self, recipe: Recipe) -> int:
         """Lowest generation of an artifact that this run accepts."""

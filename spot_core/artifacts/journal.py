@@ -9,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from spot_core.errors import ArtifactError
+
 log = logging.getLogger(__name__)
 
 
@@ -32,15 +34,39 @@ def _decode(line: bytes) -> dict[str, Any] | None:
 
 def read_journal(path: Path) -> Iterator[dict[str, Any]]:
     """Yields the records of a journal up to the first one that was not written whole."""
+    return (record for _, record in scan_journal(path))
+
+
+def scan_journal(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yields each record with its offset in bytes, by which `record_at` finds it again."""
     if not path.exists():
         return
+    offset = 0
     with path.open("rb") as file:
         for line in file:
             record = _decode(line)
             if record is None:
                 log.warning("%s: the last record was cut by a crash and is made again", path)
                 return
-            yield record
+            yield offset, record
+            offset += len(line)
+
+
+def record_at(path: Path, offset: int) -> dict[str, Any]:
+    """Returns the record that begins at an offset which `scan_journal` or `Journal.append` gave.
+
+    Raises:
+        ArtifactError: it is not there any more: the file was changed from outside.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            record = _decode(file.readline())
+    except FileNotFoundError:
+        record = None
+    if record is None:
+        raise ArtifactError(f"{path} was changed while it was in use: there is no record at byte {offset}")
+    return record
 
 
 class Journal:
@@ -64,8 +90,8 @@ class Journal:
         os.lseek(self._fd, whole, os.SEEK_SET)
         self._whole = whole
 
-    def append(self, record: dict[str, Any]) -> None:
-        """Writes one record; when this returns, the record outlives the process.
+    def append(self, record: dict[str, Any]) -> int:
+        """Writes one record and returns its offset; when this returns, the record outlives the process.
 
         Raises:
             OSError: the disk is full or gone. The journal keeps every earlier record.
@@ -77,6 +103,7 @@ class Journal:
             os.lseek(self._fd, self._whole, os.SEEK_SET)
             raise OSError(f"{self.path}: only {written} of {len(data)} bytes were written; is the disk full?")
         self._whole += written
+        return self._whole - written
 
     def sync(self) -> None:
         """Waits until the disk has what was appended, so that it outlives the machine too."""

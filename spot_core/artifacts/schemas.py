@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _IDS = pa.list_(pa.int32())
 
@@ -55,6 +55,22 @@ VERDICT = [
 
 FILTER = pa.schema([*ROLLOUT, *VERDICT])
 
+# What an Oracle proposed for a failure, one entry per edit that was asked for, in order.
+HISTORY = pa.list_(
+    pa.struct(
+        [
+            ("attempt", pa.int32()),
+            ("oracle", pa.string()),
+            ("status", pa.string()),
+            ("reason", pa.string()),
+            ("change_ratio", pa.float64()),
+            ("input_tokens", pa.int64()),
+            ("output_tokens", pa.int64()),
+            ("cost_usd", pa.float64()),
+        ]
+    )
+)
+
 RECTIFY = _schema(
     ("question_id", pa.string()),
     ("sample", pa.int32()),
@@ -76,6 +92,7 @@ RECTIFY = _schema(
     ("oracle_input_tokens", pa.int64()),
     ("oracle_output_tokens", pa.int64()),
     ("cost_usd", pa.float64()),
+    ("history", HISTORY),
     nullable=(
         "rectified",
         "rectified_token_ids",
@@ -83,7 +100,6 @@ RECTIFY = _schema(
         "change_ratio",
         "shared_prefix_tokens",
         "edit_regions",
-        "cost_usd",
     ),
 )
 

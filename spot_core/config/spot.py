@@ -11,8 +11,9 @@ from spot_core.config.base import Section, overrides_of
 from spot_core.config.checker import CheckerConfig
 from spot_core.config.decontamination import DecontaminationConfig, HeldOutSet
 from spot_core.config.engine import EngineConfig, SamplingConfig
+from spot_core.config.flags import QualityFlag
 from spot_core.config.model import ModelConfig, PromptConfig
-from spot_core.config.oracle import OracleConfig
+from spot_core.config.oracle import OracleConfig, Price, in_order
 from spot_core.config.profiles import load_profile, merge
 from spot_core.config.questions import QuestionSource
 from spot_core.config.train import TrainConfig
@@ -61,6 +62,36 @@ class RectifyConfig(Section):
     """Who makes the minimal edit."""
     gamma: float = Field(default=0.6, gt=0, le=1)
     """Largest change ratio R of a pair that is kept. Paper: 0.6."""
+    exclude_flags: tuple[QualityFlag, ...] = ()
+    """Edits with one of these flags are not accepted, and asked for again. answer_only: the final value changed, the
+    reasoning still ends in the old one. edit_after_answer: something was added after the final answer. length_drift: much
+    shorter or longer than the response. meta_talk: it speaks of the repair."""
+    prices: dict[str, Price] = Field(default_factory=dict)
+    """Prices of models by their name (`rectify.oracle.model`), in USD per million tokens, for estimates and limits."""
+    confirm_above_usd: float | None = Field(default=None, ge=0)
+    """If the estimate of what the Oracle will cost is higher, in USD, a person has to confirm it first: the flow is
+    suspended until it is resumed. Unset: never."""
+    when_budget_ends: Literal["go_on", "stop"] = "go_on"
+    """What follows when a limit of the Oracle left failures unasked. go_on: train with the pairs there are. stop: the
+    stage fails; with a higher limit it goes on where it stopped."""
+
+    @model_validator(mode="after")
+    def _limits_need_prices(self) -> Self:
+        for oracle in in_order(self.oracle):
+            if oracle.kind != "openai" or self.price_of(oracle.model) is not None:
+                continue
+            wanting = "max_cost_usd" if oracle.max_cost_usd is not None else None
+            wanting = "confirm_above_usd" if self.confirm_above_usd is not None else wanting
+            if wanting is not None:
+                raise ValueError(
+                    f"{wanting} needs the price of {oracle.model}: set prices: "
+                    f"{{{oracle.model}: {{input: …, output: …}}}}, in USD per million tokens"
+                )
+        return self
+
+    def price_of(self, model: str) -> Price | None:
+        """The price of a model, if it is in the table."""
+        return self.prices.get(model)
 
 
 class EvaluationSet(Section):

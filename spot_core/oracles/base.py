@@ -1,12 +1,12 @@
-"""What every Oracle is given, what it gives back, and how one is made from the configuration."""
+"""What every Oracle is given and what it gives back."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from spot_core.config.oracle import CalculatorOracleConfig, OpenAIOracleConfig
-
-ProposalStatus = Literal["refused", "unparseable", "oracle_error", "unchanged", "not_asked"]
+ProposalStatus = Literal[
+    "refused", "unparseable", "too_long", "oracle_error", "unchanged", "not_asked", "pending"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +29,9 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """One attempt of an Oracle: a text to be verified, or None with a status and the reason.
+    """One edit of an Oracle: a text to be verified, or None with a status and the reason.
 
-    `cost_usd` is what this attempt cost, at the prices of the configuration.
+    `cost_usd` is what it cost, at the prices of the configuration.
     """
 
     text: str | None
@@ -53,24 +53,34 @@ class Oracle(Protocol):
     name: str
     attempts: int
 
-    async def propose(self, failure: Failure, *, feedback: str | None, attempt: int) -> Proposal:
-        """Attempt number `attempt` (from 1); `feedback` says why the attempt before was not accepted."""
+    async def propose(self, failure: Failure, *, earlier: Sequence[str], attempt: int) -> Sequence[Proposal]:
+        """The edits of attempt number `attempt` (from 1), at least one.
+
+        `earlier` says why the edits of the attempts before were not accepted, in their order.
+        """
         ...
 
 
 class ChatClient(Protocol):
-    """An OpenAI-compatible endpoint; concurrency limits, time limits and retries are its business."""
+    """An OpenAI-compatible endpoint; rate limits, time limits and retries are its business."""
 
     async def chat(
         self,
         messages: list[dict[str, Any]],
         *,
         model: str,
-        temperature: float,
+        temperature: float | None,
         max_tokens: int,
         extra_body: dict[str, Any],
+        idempotency_key: str | None = None,
+        expected_tokens: int = 0,
     ) -> dict[str, Any]:
-        """The raw chat.completion. Raises `spot_core.errors.EngineError` after the last retry."""
+        """The raw chat.completion. `expected_tokens`, read and written, count against a limit of tokens a minute.
+
+        Raises:
+            EngineError: no answer after the last retry.
+            OutageError: so many calls failed that asking on makes no sense.
+        """
         ...
 
 
@@ -81,8 +91,16 @@ class ReplyLog(Protocol):
         """The reply to this request, if there was one."""
         ...
 
-    def put(self, request_hash: str, reply: dict[str, Any]) -> None:
-        """Keep a reply; it is durable when this returns."""
+    def asked(self, request_hash: str, *, by: str) -> None:
+        """Note that an Oracle is about to make a call, so that one which is lost with the process is known of."""
+        ...
+
+    def put(self, request_hash: str, reply: dict[str, Any], *, by: str) -> None:
+        """Keep the reply to an Oracle's call; it outlives the process when this returns."""
+        ...
+
+    def failed(self, request_hash: str) -> None:
+        """Note that the call ended without a reply."""
         ...
 
 
@@ -96,25 +114,12 @@ class RepliesInMemory:
         """The reply to this request, if there was one."""
         return self.replies.get(request_hash)
 
-    def put(self, request_hash: str, reply: dict[str, Any]) -> None:
+    def asked(self, request_hash: str, *, by: str) -> None:
+        """Nothing to note: a call does not outlive the memory it would be noted in."""
+
+    def put(self, request_hash: str, reply: dict[str, Any], *, by: str) -> None:
         """Keep a reply."""
         self.replies[request_hash] = reply
 
-
-def make_oracle(
-    config: CalculatorOracleConfig | OpenAIOracleConfig,
-    *,
-    client: ChatClient | None = None,
-    replies: ReplyLog | None = None,
-) -> Oracle:
-    """The Oracle that a configuration describes; one that asks a model needs `client` and `replies`."""
-    if isinstance(config, CalculatorOracleConfig):
-        from spot_core.oracles.calculator import CalculatorOracle  # noqa: PLC0415 - SymPy takes half a second
-
-        return CalculatorOracle()
-    from spot_core.oracles.openai import OpenAIOracle  # noqa: PLC0415
-
-    assert client is not None and replies is not None, (
-        "an Oracle that asks a model needs a client and a reply log"
-    )
-    return OpenAIOracle(config, client=client, replies=replies)
+    def failed(self, request_hash: str) -> None:
+        """Nothing to note, as for `asked`."""

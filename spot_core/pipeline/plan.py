@@ -5,13 +5,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from spot_core.config.oracle import OpenAIOracleConfig
+from spot_core.config.oracle import (
+    ModelOracleConfig,
+    OpenAIOracleConfig,
+    OracleConfig,
+    SingleOracleConfig,
+    in_order,
+    name_of,
+)
 from spot_core.config.questions import QuestionSource
 from spot_core.config.spot import STAGES, FilterConfig, SpotConfig
 from spot_core.datasets import read_questions
 from spot_core.devices import has_gpu
 from spot_core.errors import InputError
 from spot_core.inference.prompts import PromptRenderer
+from spot_core.oracles.base import Failure
+from spot_core.oracles.prompting import Prompt
 from spot_core.pipeline import rollout
 from spot_core.pipeline.resolve import Resolver
 from spot_core.report.markdown import block, table
@@ -36,6 +45,8 @@ class Plan:
     figures: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     prompt: str = ""
+    oracle_prompt: str = ""
+    """What the first Oracle that is a model is asked; empty if there is none."""
     memory: str = ""
 
     def markdown(self) -> str:
@@ -47,6 +58,8 @@ class Plan:
             f"## Memory of training, per rank\n\n{block(self.memory)}",
             f"## First prompt\n\n{block(self.prompt)}",
         ]
+        if self.oracle_prompt:
+            parts.append(f"## First prompt to the Oracle\n\n{block(self.oracle_prompt)}")
         return "\n\n".join([*parts, *(f"> {note}" for note in self.notes)])
 
     def text(self) -> str:
@@ -57,6 +70,9 @@ class Plan:
         lines += ["", *(f"  {what}: {value}" for what, value in self.figures)]
         lines += ["", "Memory of training, per rank:", *(f"  {line}" for line in self.memory.splitlines())]
         lines += ["", "First prompt:", *(f"  | {line}" for line in self.prompt.splitlines())]
+        if self.oracle_prompt:
+            lines += ["", "First prompt to the Oracle:"]
+            lines += [f"  | {line}" for line in self.oracle_prompt.splitlines()]
         return "\n".join([*lines, *(f"\nNote: {note}" for note in self.notes)])
 
     def summary(self) -> dict[str, Any]:
@@ -135,6 +151,7 @@ def _estimate_tokens(plan: Plan, resolver: Resolver, questions: list[str] | None
         messages = config.prompt.messages(example)
         plan.prompt = "\n".join(f"{m['role']}: {m['content']}" for m in messages)
         prompt_tokens = round(len(plan.prompt) / _CHARACTERS_PER_TOKEN)
+    plan.oracle_prompt = _oracle_prompt(config.rectify.oracle, example)
     longest = config.rollout.max_new_tokens
     assumed = min(longest, _ASSUMED_RESPONSE_TOKENS)
     plan.figures.append(("questions", "unknown" if count is None else f"{count:,}"))
@@ -148,11 +165,10 @@ def _estimate_tokens(plan: Plan, resolver: Resolver, questions: list[str] | None
             likely = f"; about {count * samples * assumed:,} at {assumed:,} a response"
         plan.figures.append(("rollout tokens", total + likely))
     failures = None if count is None else _failures_if_half_fail(config.filter, count, samples)
-    oracle = config.rectify.oracle
-    if isinstance(oracle, OpenAIOracleConfig):
-        plan.figures.append(("oracle", _oracle_cost(oracle, failures, prompt_tokens + assumed, assumed)))
-    else:
-        plan.figures.append(("oracle", f"{oracle.kind}, free"))
+    for oracle in in_order(config.rectify.oracle):
+        plan.figures.append(
+            ("oracle", _oracle_cost(plan, oracle, failures, prompt_tokens + assumed, assumed))
+        )
     train = config.train
     if failures is not None:
         steps = train.epochs * -(-failures // train.batch_size)
@@ -171,11 +187,30 @@ def _failures_if_half_fail(kept: FilterConfig, questions: int, samples: float) -
     return min(round(failures), kept.max_failures or round(failures))
 
 
-def _oracle_cost(oracle: OpenAIOracleConfig, failures: int | None, read: int, written: int) -> str:
-    each = (read * oracle.input_usd_per_million + written * oracle.output_usd_per_million) / 1e6
-    if not each:
-        return f"{oracle.model}, no prices configured (rectify.oracle.input_usd_per_million)"
-    text = f"{oracle.model}, about ${each:.4f} a failure ({read:,} tokens read, {written:,} written)"
+def _oracle_prompt(oracle: OracleConfig, question: str) -> str:
+    models = [one for one in in_order(oracle) if isinstance(one, ModelOracleConfig)]
+    if not models:
+        return ""
+    failure = Failure("", 0, question, "(the gold answer)", "(the response)", (), (), "stop")
+    return Prompt.of(models[0]).render(failure)
+
+
+def _oracle_cost(
+    plan: Plan, oracle: SingleOracleConfig, failures: int | None, read: int, response: int
+) -> str:
+    """What an Oracle costs, if all failures come to it and are asked about once."""
+    if not isinstance(oracle, ModelOracleConfig):
+        return f"{oracle.kind}, free"
+    name = name_of(oracle)
+    written = oracle.expected_output_tokens or response
+    read += len(Prompt.of(oracle).first.template) // round(_CHARACTERS_PER_TOKEN)
+    text = f"{name}, about {read:,} tokens read and {written:,} written a failure"
+    if not isinstance(oracle, OpenAIOracleConfig):
+        return f"{text}, on this machine's own hardware"
+    if (price := plan.config.rectify.price_of(oracle.model)) is None:
+        return f"{text}, price not known (rectify.prices)"
+    each = oracle.samples * price.of(read, written)
+    text += f", ${each:.4f}"
     if failures is not None:
         text += f", ${each * failures:,.0f} for {failures:,} failures if half of the responses fail"
     return text + (f", at most ${oracle.max_cost_usd:,.0f}" if oracle.max_cost_usd else ", no limit set")

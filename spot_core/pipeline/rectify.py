@@ -3,45 +3,70 @@
 import asyncio
 import dataclasses
 import logging
-import os
-from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from spot_core.artifacts import Artifact, ArtifactStore, ArtifactWriter, Recipe
 from spot_core.artifacts.journal import Journal
-from spot_core.config.oracle import OpenAIOracleConfig, OracleConfig, result_settings
+from spot_core.config.oracle import in_order
 from spot_core.config.spot import SpotConfig
-from spot_core.errors import ConfigError, EngineError
-from spot_core.inference.client import ModelClient
+from spot_core.errors import EngineError, PersonNeededError
 from spot_core.models import load_tokenizer
-from spot_core.oracles.base import Failure, Oracle, ReplyLog, make_oracle
+from spot_core.oracles.base import Failure, Oracle
+from spot_core.oracles.model import ModelOracle
 from spot_core.oracles.replies import ReplyJournal
 from spot_core.pipeline.failures import failures_of
 from spot_core.pipeline.filter import checker_settings, item_of, open_checker
+from spot_core.pipeline.oracles import Secret, deciding, no_secrets, open_oracles
 from spot_core.pipeline.progress import Progress, silent
+from spot_core.rectification.estimate import Estimate, estimate
+from spot_core.rectification.judge import Judge
 from spot_core.rectification.rectify import rectify_failures
+from spot_core.rectification.statistics import statistics
 
 log = logging.getLogger(__name__)
 
-CODE_VERSION = 1
-ASKED_AGAIN = {"oracle_error", "not_asked"}
+CODE_VERSION = 2
+ASKED_AGAIN = {"oracle_error", "not_asked", "pending"}
 """Statuses that a resumed attempt does not take as final."""
 MOST_ORACLE_ERRORS = 0.05
 """Share of the failures that may stay without an answer; beyond it the stage fails rather than drop them."""
 
+Row = dict[str, Any]
 
-def recipe(config: SpotConfig, *, filtered: Artifact, model: str) -> Recipe:
-    """Recipe of the rectified pairs. ``model`` is the policy's fingerprint: its tokenizer measures the edits."""
+
+@dataclass(frozen=True)
+class Attended:
+    """How the stage deals with those who watch it.
+
+    Attributes:
+        on_progress: how far it is, and what it cost so far.
+        on_estimate: told before the first call what asking will take.
+        confirmed: what a person has agreed to, by the keys of `PersonNeededError`.
+        secret: finds an API key by the name of its secret.
+    """
+
+    on_progress: Progress = silent
+    on_estimate: Callable[[Estimate], None] = lambda estimate: None
+    confirmed: frozenset[str] = frozenset()
+    secret: Secret = no_secrets
+
+
+def recipe(config: SpotConfig, *, filtered: Artifact, model: str, download: bool = True) -> Recipe | None:
+    """Recipe of the rectified pairs; None while an Oracle's own model is not here and must not be downloaded.
+
+    ``model`` is the policy's fingerprint: its tokenizer measures the edits.
+    """
+    if (oracle := deciding(config.rectify.oracle, download=download)) is None:
+        return None
     return Recipe(
         stage="rectify",
         settings={
-            "oracle": result_settings(config.rectify.oracle),
+            "oracle": oracle,
             "gamma": config.rectify.gamma,
+            "exclude_flags": sorted(config.rectify.exclude_flags),
             "take": sorted(config.filter.take),
             "keep": config.filter.keep,
             "max_failures": config.filter.max_failures,
@@ -60,44 +85,56 @@ def make(
     filtered: Artifact,
     model_path: Path,
     store: ArtifactStore,
-    on_progress: Progress = silent,
+    attended: Attended,
 ) -> None:
-    """Asks the Oracle about every failure; one final row per failure, whatever became of it.
+    """Asks the Oracles about every failure; one final row per failure, whatever became of it.
 
     Raises:
         ConfigError: the Oracle cannot be asked, e.g. because its key is not in the environment.
         EngineError: too many requests failed for good; what was answered is kept for the next attempt.
+        PersonNeededError: the estimate has to be confirmed, or edits are left to a person.
     """
     failures = failures_of(filtered, config.filter)
     journal = writer.journal()
-    final = {(row["question_id"], row["sample"]): row for row in journal if row["status"] not in ASKED_AGAIN}
+    final = {_key(row) for row in journal if row["status"] not in ASKED_AGAIN}
     remaining = [f for f in failures if (f.question_id, f.sample) not in final]
-    on_progress(len(final), len(failures))
+    attended.on_progress(len(final), len(failures))
+    lost = 0
     if remaining:
-        with ReplyJournal.open(
-            store.root / "replies", writer=f"{writer.recipe.key}-{writer.generation}"
-        ) as replies:
-            asyncio.run(
-                _ask(
-                    remaining, config, model_path, journal, replies, done=len(final), on_progress=on_progress
+        name = f"{writer.recipe.key}-{writer.generation}"
+        with ReplyJournal(store.root / "replies", writer=name) as replies:
+            lost = sum(replies.lost.values())
+            if lost:
+                log.warning(
+                    "%d calls were in flight when an earlier attempt was killed; they are made again", lost
                 )
-            )
-    rows = {
-        (row["question_id"], row["sample"]): row for row in journal
-    }  # a later attempt replaces an earlier one
+            work = _Work(writer, config, model_path, journal, replies, attended, done=len(final))
+            asyncio.run(work.ask(remaining))
+    rows = {_key(row): row for row in journal}  # a later attempt replaces an earlier one
     ordered = [rows[key] for key in sorted(rows)]
     assert len(ordered) == len(failures), f"{len(failures)} failures but {len(ordered)} rows"
-    _require_answers(ordered)
-    writer.complete(ordered, statistics=statistics(ordered))
+    _require_answers(ordered, config)
+    writer.complete(ordered, statistics=statistics(ordered) | {"calls_repeated": lost})
 
 
-def _require_answers(rows: list[dict[str, Any]]) -> None:
-    """Refuses to take an outage of the Oracle for a result."""
+def _key(row: Row) -> tuple[str, int]:
+    return row["question_id"], row["sample"]
+
+
+def _require_answers(rows: Sequence[Row], config: SpotConfig) -> None:
+    """Refuses to take an outage of the Oracle for a result, or a spent budget where that shall stop the stage."""
     errors = [row for row in rows if row["status"] == "oracle_error"]
     if len(errors) > MOST_ORACLE_ERRORS * len(rows):
         raise EngineError(
             f"the Oracle gave no answer for {len(errors)} of {len(rows)} failures (the first: {errors[0]['reason']}). "
             "What it did answer is kept: run the stage again, and only the rest is asked"
+        )
+    unasked = [row for row in rows if row["status"] == "not_asked"]
+    if unasked and config.rectify.when_budget_ends == "stop":
+        raise EngineError(
+            f"{unasked[0]['reason']}: {len(unasked)} of {len(rows)} failures were not asked about. What was answered is "
+            "kept. Raise the limit and run again (the limit is no part of the artifact's key), or set "
+            "rectify.when_budget_ends = go_on to train with what there is"
         )
 
 
@@ -112,97 +149,70 @@ def warn_of_unanswered(rectified: Artifact) -> None:
         )
 
 
-async def _ask(
-    failures: list[Failure],
-    config: SpotConfig,
-    model_path: Path,
-    journal: Journal,
-    replies: ReplyLog,
-    *,
-    done: int,
-    on_progress: Progress,
-) -> None:
-    tokenizer = load_tokenizer(model_path, trust_remote_code=config.model.trust_remote_code)
-    total = done + len(failures)
-    async with open_oracle(config.rectify.oracle, replies) as oracle:
-        with open_checker(config.filter) as pool:
+@dataclass
+class _Work:
+    """One attempt of the stage to get an answer to every failure that has none."""
 
-            def check(response: str, failure: Failure) -> str:
-                row = dataclasses.asdict(failure) | {"finish_reason": None}
-                return pool.check_item(item_of(config.filter, response, row)).verdict
+    writer: ArtifactWriter
+    config: SpotConfig
+    model_path: Path
+    journal: Journal
+    replies: ReplyJournal
+    attended: Attended
+    done: int
 
-            rows = rectify_failures(
-                failures,
-                oracle=oracle,
-                tokenizer=tokenizer,
-                check=check,
-                gamma=config.rectify.gamma,
-                max_tokens=config.train.context_length,
-                concurrency=getattr(config.rectify.oracle, "concurrency", 1),
-            )
-            async for number, row in _enumerate(rows, start=done + 1):
-                journal.append(row)
-                on_progress(number, total)
-
-
-@asynccontextmanager
-async def open_oracle(oracle: OracleConfig, replies: ReplyLog) -> AsyncIterator[Oracle]:
-    """The configured Oracle, with a client for one that asks a model.
-
-    Raises:
-        ConfigError: the environment variable that should hold the API key is not set.
-    """
-    if not isinstance(oracle, OpenAIOracleConfig):
-        yield make_oracle(oracle)
-        return
-    api_key = os.environ.get(oracle.api_key_env)
-    if not api_key:
-        raise ConfigError(
-            f"rectify.oracle.api_key_env = {oracle.api_key_env!r}: this environment variable is not set where the "
-            "rectify stage runs; export the API key under this name before you start the worker"
+    async def ask(self, failures: list[Failure]) -> None:
+        """Rows into the journal, one by one as they are finished."""
+        config = self.config
+        tokenizer = load_tokenizer(self.model_path, trust_remote_code=config.model.trust_remote_code)
+        oracles = open_oracles(
+            config,
+            model_path=self.model_path,
+            replies=self.replies,
+            log_folder=self.writer.folder.parent / "logs",
+            review=self.writer.folder.parent / "review",
+            secret=self.attended.secret,
         )
-    client = ModelClient(
-        base_url=oracle.base_url,
-        api_key=api_key,
-        timeout_seconds=oracle.timeout_seconds,
-        max_retries=oracle.max_retries,
-        connections=oracle.concurrency,
-    )
-    try:
-        yield make_oracle(oracle, client=client, replies=replies)
-    finally:
-        await client.close()
+        async with oracles as opened:
+            self._confirm(failures, opened)
+            with open_checker(config.filter) as pool:
+
+                def check(response: str, failure: Failure) -> str:
+                    row = dataclasses.asdict(failure) | {"finish_reason": None}
+                    return pool.check_item(item_of(config.filter, response, row)).verdict
+
+                judge = Judge(
+                    tokenizer,
+                    check,
+                    gamma=config.rectify.gamma,
+                    max_tokens=config.train.context_length,
+                    exclude=frozenset(config.rectify.exclude_flags),
+                )
+                concurrency = max(getattr(o, "concurrency", 1) for o in in_order(config.rectify.oracle))
+                rows = rectify_failures(failures, oracles=opened, judge=judge, concurrency=concurrency)
+                total, accepted = self.done + len(failures), 0
+                async for row in rows:
+                    self.journal.append(row)
+                    self.done += 1
+                    accepted += row["status"] == "accepted"
+                    self.attended.on_progress(self.done, total, note=_note(accepted, opened))
+
+    def _confirm(self, failures: list[Failure], oracles: Sequence[Oracle]) -> None:
+        """Tells what asking will take, and leaves it to a person if it is much."""
+        if (told := estimate(failures, oracles)) is None:
+            return
+        log.info("before the first call: %s. The first prompt:\n%s", told, told.first_prompt)
+        self.attended.on_estimate(told)
+        limit = self.config.rectify.confirm_above_usd
+        key = f"cost-{self.writer.recipe.key}-{self.writer.generation}"
+        if limit is not None and told.usd > limit and key not in self.attended.confirmed:
+            raise PersonNeededError(
+                f"the Oracle will cost about ${told.usd:,.2f}, more than rectify.confirm_above_usd = {limit:g}: {told}",
+                key=key,
+                page=f"Resume to go on with it, cancel not to.\n\n{told}",
+            )
 
 
-async def _enumerate(
-    rows: AsyncIterator[dict[str, Any]], *, start: int
-) -> AsyncIterator[tuple[int, dict[str, Any]]]:
-    async for row in rows:
-        yield start, row
-        start += 1
-
-
-def statistics(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Change-ratio statistics and what became of every failure, for the manifest and the summary."""
-    accepted = [row for row in rows if row["status"] == "accepted"]
-    ratios = pd.Series([row["change_ratio"] for row in accepted], dtype="float64")
-    costs = [row["cost_usd"] for row in rows if row["cost_usd"] is not None]
-    return {
-        "failures": len(rows),
-        "pairs": len(accepted),
-        "status": dict(Counter(row["status"] for row in rows).most_common()),
-        "change_ratio": None
-        if ratios.empty
-        else {
-            "mean": float(ratios.mean()),
-            "median": float(ratios.median()),
-            "p90": float(ratios.quantile(0.9)),
-            "max": float(ratios.max()),
-        },
-        "shared_prefix_share": None
-        if not accepted
-        else sum(row["shared_prefix_tokens"] for row in accepted)
-        / sum(len(row["rectified_token_ids"]) for row in accepted),
-        "cost_usd": sum(costs),
-        "oracle_tokens": sum(row["oracle_input_tokens"] + row["oracle_output_tokens"] for row in rows),
-    }
+def _note(accepted: int, oracles: Sequence[Oracle]) -> str:
+    usd = sum(oracle.budget.spent.usd for oracle in oracles if isinstance(oracle, ModelOracle))
+    return f"{accepted:,} pairs" + (f", ${usd:,.2f} spent" if usd else "")

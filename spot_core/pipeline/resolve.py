@@ -119,9 +119,9 @@ class Resolver:
 
     def rectify(self) -> Node:
         source = self.filter().artifact
-        recipe = (
-            rectify.recipe(self.config, filtered=source, model=self.model) if source and self.model else None
-        )
+        recipe = None
+        if source and self.model:
+            recipe = rectify.recipe(self.config, filtered=source, model=self.model, download=self._download)
         return self._node("rectify", recipe)
 
     def reference(self) -> Node:

@@ -17,8 +17,10 @@ from spot_core.inference.policy import Policy
 from spot_core.inference.prompts import PromptRenderer
 from spot_core.pipeline import evaluate, questions, rectify, rollout, train
 from spot_core.pipeline import filter as filtering
+from spot_core.pipeline.oracles import Secret, no_secrets
 from spot_core.pipeline.progress import Progress, silent
 from spot_core.pipeline.resolve import WHENS, Node, Resolver
+from spot_core.rectification.estimate import Estimate
 from spot_core.runs import Run
 from spot_core.training.watchers import require_watchers
 
@@ -117,8 +119,14 @@ def check_answers(run: Run, on_progress: Progress = silent) -> Artifact:
     )
 
 
-def rectify_failures(run: Run, on_progress: Progress = silent) -> Artifact:
-    """Stage 3. See `spot_core.pipeline.rectify.make`."""
+def rectify_failures(
+    run: Run,
+    on_progress: Progress = silent,
+    *,
+    on_estimate: Callable[[Estimate], None] = lambda estimate: None,
+    secret: Secret = no_secrets,
+) -> Artifact:
+    """Stage 3. See `spot_core.pipeline.rectify.make`; what a person agreed to, `run.confirm` notes."""
     resolver = Resolver(run)
     source = resolver.filter().artifact
     artifact = produce(
@@ -130,7 +138,7 @@ def rectify_failures(run: Run, on_progress: Progress = silent) -> Artifact:
             filtered=source,
             model_path=_require_model(resolver),
             store=run.store,
-            on_progress=on_progress,
+            attended=rectify.Attended(on_progress, on_estimate, frozenset(run.record.confirmed), secret),
         ),
     )
     rectify.warn_of_unanswered(artifact)

@@ -1,38 +1,28 @@
-"""The stage's core: every failure becomes one final row, with the Oracle's edit verified and measured."""
+"""The stage's core: every failure becomes one final row, after as many attempts of as many Oracles as it takes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from spot_core.change_ratio import change_ratio, edit_regions, shared_prefix_length
 from spot_core.oracles.base import Failure, Oracle, Proposal
-from spot_core.rectification.tokens import rectified_token_ids, without_terminator
+from spot_core.rectification.judge import Judged
 
 Row = dict[str, Any]
-# (response, the failure it corrects) → verdict word; `correct` is the one that counts. May block: it is called in a thread.
-Check = Callable[[str, Failure], str]
+JudgeOne = Callable[[Failure, Proposal], Awaitable[Judged]]
 
-CORRECT = "correct"
-RETOKENIZED = "retokenized"  # flag: no sampled ids could be kept although the texts begin alike
-INEXACT_TOKENS = "inexact_tokens"  # flag: decoding the ids does not give the rectified text
-ASK_AGAIN = frozenset({"wrong_answer", "too_different", "unchanged", "unparseable", "too_long", "refused"})
+ASK_AGAIN = frozenset(
+    {"wrong_answer", "too_different", "unchanged", "unparseable", "too_long", "refused", "flagged"}
+)
+"""Statuses after which the same Oracle is asked again. After all but these, `accepted` and `pending`, the next is."""
+SETTLED = frozenset({"accepted", "pending"})
 
 
 async def rectify_failures(
-    failures: Iterable[Failure],
-    *,
-    oracle: Oracle,
-    tokenizer: Any,
-    check: Check,
-    gamma: float,
-    max_tokens: int | None,
-    concurrency: int,
+    failures: Iterable[Failure], *, oracles: Sequence[Oracle], judge: JudgeOne, concurrency: int
 ) -> AsyncIterator[Row]:
     """One final row per failure, in the order in which they are finished.
 
-    `gamma`: largest change ratio that is accepted. `max_tokens`: longest prompt plus y⁺, in tokens of the policy
-    (None: no limit). `concurrency`: failures in work at once; `failures` is read lazily. Closing the iterator
-    cancels what is in work.
+    `concurrency`: failures in work at once; `failures` is read lazily. Closing the iterator cancels what is in work.
     """
     pending: Iterator[Failure] = iter(failures)
     working: set[asyncio.Task[Row]] = set()
@@ -40,10 +30,7 @@ async def rectify_failures(
     def start_next() -> None:
         failure = next(pending, None)
         if failure is not None:
-            work = rectify_one(
-                failure, oracle=oracle, tokenizer=tokenizer, check=check, gamma=gamma, max_tokens=max_tokens
-            )
-            working.add(asyncio.create_task(work))
+            working.add(asyncio.create_task(rectify_one(failure, oracles=oracles, judge=judge)))
 
     try:
         for _ in range(concurrency):
@@ -60,25 +47,31 @@ async def rectify_failures(
         await asyncio.gather(*working, return_exceptions=True)
 
 
-async def rectify_one(
-    failure: Failure, *, oracle: Oracle, tokenizer: Any, check: Check, gamma: float, max_tokens: int | None
-) -> Row:
-    """The final row of one failure: asks up to `oracle.attempts` times, each time saying what was wrong before."""
-    feedback: str | None = None
-    tokens_in = tokens_out = attempt = 0
-    cost = 0.0
-    while True:
-        attempt += 1
-        proposal = await oracle.propose(failure, feedback=feedback, attempt=attempt)
-        tokens_in += proposal.input_tokens
-        tokens_out += proposal.output_tokens
-        cost += proposal.cost_usd
-        judged = await _judge(
-            failure, proposal, tokenizer=tokenizer, check=check, gamma=gamma, max_tokens=max_tokens
-        )
-        if judged["status"] not in ASK_AGAIN or attempt >= oracle.attempts:
+async def rectify_one(failure: Failure, *, oracles: Sequence[Oracle], judge: JudgeOne) -> Row:
+    """The final row of one failure: Oracles in their order, each asked until an edit is accepted or it gives up.
+
+    The row tells of the last Oracle's best edit. Its `history` has every proposal, its `attempts` counts the times
+    that an Oracle was asked.
+    """
+    history: list[Row] = []
+    attempts = 0
+    best: Judged | None = None
+    name = ""
+    for oracle in oracles:
+        name = oracle.name
+        earlier: list[str] = []
+        for attempt in range(1, oracle.attempts + 1):
+            proposals = await oracle.propose(failure, earlier=tuple(earlier), attempt=attempt)
+            judged = [await judge(failure, proposal) for proposal in proposals]
+            attempts += 1
+            history += [_entry(oracle.name, attempt, one) for one in judged]
+            best = min(judged, key=_rank)
+            if best.status not in ASK_AGAIN:
+                break
+            earlier.append(best.reason)
+        if best is not None and best.status in SETTLED:
             break
-        feedback = judged["reason"]
+    assert best is not None, "there is at least one Oracle, and it is asked at least once"
     return {
         "question_id": failure.question_id,
         "sample": failure.sample,
@@ -87,85 +80,37 @@ async def rectify_one(
         "prompt_token_ids": list(failure.prompt_token_ids),
         "response": failure.response,
         "response_token_ids": list(failure.response_token_ids),
-        **judged,
-        "attempts": attempt,
-        "oracle": oracle.name,
-        "oracle_input_tokens": tokens_in,
-        "oracle_output_tokens": tokens_out,
-        "cost_usd": cost,
+        "rectified": best.rectified,
+        "rectified_token_ids": None if best.rectified_token_ids is None else list(best.rectified_token_ids),
+        "status": best.status,
+        "reason": best.reason,
+        "flags": list(best.flags),
+        "change_ratio": best.change_ratio,
+        "shared_prefix_tokens": best.shared_prefix_tokens,
+        "edit_regions": best.edit_regions,
+        "attempts": attempts,
+        "oracle": name,
+        "oracle_input_tokens": sum(entry["input_tokens"] for entry in history),
+        "oracle_output_tokens": sum(entry["output_tokens"] for entry in history),
+        "cost_usd": sum(entry["cost_usd"] for entry in history),
+        "history": history,
     }
 
 
-async def _judge(
-    failure: Failure,
-    proposal: Proposal,
-    *,
-    tokenizer: Any,
-    check: Check,
-    gamma: float,
-    max_tokens: int | None,
-) -> Row:
-    """What became of one proposal: its text and ids, the measures of the edit, status and reason."""
-    rectified = proposal.text
-    if rectified is None:
-        return _outcome(proposal.status, proposal.reason)
-    if rectified == failure.response:
-        return _outcome("unchanged", "the proposal is the response itself")
-    measured = _measure(failure, rectified, tokenizer)
-    verdict = await asyncio.to_thread(check, rectified, failure)
-    length = len(failure.prompt_token_ids) + len(measured["rectified_token_ids"])
-    if verdict != CORRECT:
-        status, reason = "wrong_answer", f"the answer of the edited solution was judged {verdict}"
-    elif measured["change_ratio"] > gamma:
-        status = "too_different"
-        reason = f"the edit changes {measured['change_ratio']:.3f} of the solution, more than {gamma:g}"
-    elif max_tokens is not None and length > max_tokens:
-        status, reason = (
-            "too_long",
-            f"prompt and edited solution have {length} tokens, more than {max_tokens}",
-        )
-    else:
-        status, reason = "accepted", ""
-    return _outcome(status, reason) | measured
+def _rank(judged: Judged) -> tuple[bool, bool, float]:
+    """Accepted edits first, the smallest of them before all; then those that can be measured."""
+    ratio = judged.change_ratio
+    return judged.status != "accepted", ratio is None, ratio or 0.0
 
 
-def _outcome(status: str | None, reason: str) -> Row:
-    assert status is not None
+def _entry(oracle: str, attempt: int, judged: Judged) -> Row:
     return {
-        "rectified": None,
-        "rectified_token_ids": None,
-        "status": status,
-        "flags": [],
-        "reason": reason,
-        "change_ratio": None,
-        "shared_prefix_tokens": None,
-        "edit_regions": None,
-    }
-
-
-def _measure(failure: Failure, rectified: str, tokenizer: Any) -> Row:
-    """Ids of y⁺ and the size of the edit on token ids; terminators take no part in the measures."""
-    eos_token_id = tokenizer.eos_token_id
-    assert eos_token_id is not None, "the policy's tokenizer was checked for an end-of-turn token"
-    stopped = failure.finish_reason != "length"
-    tokens = rectified_token_ids(
-        tokenizer,
-        response=failure.response,
-        response_token_ids=failure.response_token_ids,
-        rectified=rectified,
-        eos_token_id=eos_token_id,
-        stopped=stopped,
-    )
-    chosen = tokens.ids[:-1]
-    rejected = list(failure.response_token_ids)
-    if stopped:
-        special_ids = frozenset(tokenizer.all_special_ids)
-        rejected = without_terminator(rejected, eos_token_id=eos_token_id, special_ids=special_ids)
-    return {
-        "rectified": rectified,
-        "rectified_token_ids": tokens.ids,
-        "flags": [RETOKENIZED] * tokens.retokenized + [INEXACT_TOKENS] * (not tokens.exact),
-        "change_ratio": change_ratio(rejected, chosen),
-        "shared_prefix_tokens": shared_prefix_length(rejected, chosen),
-        "edit_regions": len(edit_regions(rejected, chosen)),
+        "attempt": attempt,
+        "oracle": oracle,
+        "status": judged.status,
+        "reason": judged.reason,
+        "change_ratio": judged.change_ratio,
+        "input_tokens": judged.proposal.input_tokens,
+        "output_tokens": judged.proposal.output_tokens,
+        "cost_usd": judged.proposal.cost_usd,
     }

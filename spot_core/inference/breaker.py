@@ -1,0 +1,3 @@
+class CircuitBreaker:
+    def __init__(self, after):
+        pass

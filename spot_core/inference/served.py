@@ -1,0 +1,172 @@
+"""A chat model that is served by vLLM while it is needed: an Oracle of one's own."""
+
+import asyncio
+import logging
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from spot_core.config.engine import EngineConfig
+from spot_core.config.model import ModelConfig
+from spot_core.errors import EngineError, OutageError, TooLongError
+from spot_core.inference.client import ModelClient
+from spot_core.inference.server import SERVED_NAME, VllmServer
+from spot_core.models import load_tokenizer
+
+log = logging.getLogger(__name__)
+
+_DEATH_SECONDS = 2.0  # a connection breaks a moment before the process is gone
+_MOST_FRUITLESS_STARTS = 2
+_RETRIES = 1  # a server on this machine is up, or is started again
+_NO_KEY = "no-key"
+
+
+class ServedModel:
+    """A `ChatClient` whose server starts at the first question, is started again when it dies, and stops on `close`.
+
+    Args:
+        model_path: folder of the checkpoint.
+        model: its chat template's settings, and whether its code may run.
+        engine: how to start the server, or (`base_url`) which one answers already.
+        log_folder: where the server's logs go, one file per start.
+        timeout_seconds: limit of one request.
+        connections: most requests in flight at once.
+    """
+
+    def __init__(
+        self,
+        model_path: Path,
+        model: ModelConfig,
+        engine: EngineConfig,
+        *,
+        log_folder: Path,
+        timeout_seconds: float,
+        connections: int,
+    ) -> None:
+        self._model_path = model_path
+        self._model = model
+        self._engine = engine
+        self._log_folder = log_folder
+        self._timeout_seconds = timeout_seconds
+        self._connections = connections
+        self._tokenizer = load_tokenizer(model_path, trust_remote_code=model.trust_remote_code)
+        self._server: VllmServer | None = None
+        self._client: ModelClient | None = None
+        self._served_name = SERVED_NAME
+        self._fruitless_starts = 0
+        self._starting = asyncio.Lock()
+
+    async def chat(
+        self,
+        messages: list[dict[str, Any]],
+        *,
+        model: str,
+        temperature: float | None,
+        max_tokens: int,
+        extra_body: dict[str, Any],
+        idempotency_key: str | None = None,
+        expected_tokens: int = 0,
+    ) -> dict[str, Any]:
+        """The raw chat completion; `model` is whatever the server serves.
+
+        Raises:
+            TooLongError: the prompt leaves no room for a reply.
+            EngineError: no answer after the last retry.
+            OutageError: the server died twice in a row without an answer in between; with the end of its log.
+        """
+        room = self._engine.max_model_len - self._prompt_tokens(messages)
+        if room < 1:
+            raise TooLongError(f"the prompt fills engine.max_model_len = {self._engine.max_model_len}")
+        while True:
+            client = await self._ready()
+            try:
+                reply = await client.chat(
+                    messages,
+                    model=self._served_name,
+                    temperature=temperature,
+                    max_tokens=min(max_tokens, room),
+                    extra_body={"chat_template_kwargs": self._model.chat_template_kwargs, **extra_body},
+                    idempotency_key=idempotency_key,
+                )
+            except EngineError:
+                if not await self._died():
+                    raise
+                continue
+            self._fruitless_starts = 0
+            return reply
+
+    async def close(self) -> None:
+        """Closes connections and stops the server."""
+        await self._stop()
+
+    def _prompt_tokens(self, messages: list[dict[str, Any]]) -> int:
+        return len(
+            self._tokenizer.apply_chat_template(
+                messages,
+                tokenize=True,
+                add_generation_prompt=True,
+                return_dict=False,
+                **self._model.chat_template_kwargs,
+            )
+        )
+
+    async def _ready(self) -> ModelClient:
+        """A client of a server that answers; started now if there is none, or if it died."""
+        async with self._starting:
+            if self._client is not None and (self._server is None or not self._server.died):
+                return self._client
+            if self._server is not None:
+                said = self._server.failure("died while answering")
+                await self._stop()
+                if self._fruitless_starts >= _MOST_FRUITLESS_STARTS:
+                    raise OutageError(
+                        f"{self._fruitless_starts} starts in a row without an answer; what was answered is kept. {said}"
+                    ) from said
+                log.warning("starting the Oracle's server again. %s", said)
+            base_url = self._engine.base_url
+            if base_url is None:
+                self._fruitless_starts += 1
+                self._server = await asyncio.to_thread(self._start)
+                base_url = self._server.base_url
+            client = ModelClient(
+                base_url=base_url,
+                api_key=_NO_KEY,
+                timeout_seconds=self._timeout_seconds,
+                max_retries=_RETRIES,
+                connections=self._connections,
+            )
+            if self._server is None:
+                self._served_name = await client.served_model()
+            self._client = client
+            return client
+
+    def _start(self) -> VllmServer:
+        number = 0
+        while (log_path := self._log_folder / f"vllm-{number:03d}.log").exists():
+            number += 1
+        log.info("starting vLLM for the Oracle %s (log: %s)", self._model_path.name, log_path)
+        server = VllmServer(
+            self._model_path,
+            self._engine,
+            log_path=log_path,
+            trust_remote_code=self._model.trust_remote_code,
+        )
+        return server.__enter__()
+
+    async def _died(self) -> bool:
+        """Whether the server is gone, or goes within a moment."""
+        if self._server is None:
+            return False
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_DEATH_SECONDS):
+                while not self._server.died:
+                    await asyncio.sleep(_DEATH_SECONDS / 10)
+        return self._server.died
+
+    async def _stop(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+        server, self._server = self._server, None
+        if server is not None:
+            await asyncio.to_thread(server.process.stop)

@@ -1,0 +1,222 @@
+"""The configured Oracles, ready to be asked: keys, clients, teachers, budgets; and what of them enters a key."""
+
+import os
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from spot_core.artifacts.hashing import text_sha256
+from spot_core.config.oracle import (
+    CalculatorOracleConfig,
+    ChainOracleConfig,
+    HumanOracleConfig,
+    ModelOracleConfig,
+    OpenAIOracleConfig,
+    OracleConfig,
+    Price,
+    SelfOracleConfig,
+    VllmOracleConfig,
+    in_order,
+    name_of,
+    result_settings,
+)
+from spot_core.config.spot import SpotConfig
+from spot_core.errors import ConfigError
+from spot_core.inference.breaker import CircuitBreaker
+from spot_core.inference.client import ModelClient
+from spot_core.inference.served import ServedModel
+from spot_core.models import fingerprint, resolve_model
+from spot_core.oracles.base import ChatClient, Oracle
+from spot_core.oracles.budget import Budget, Spending
+from spot_core.oracles.human import HumanOracle, read_edits
+from spot_core.oracles.imported import ImportedOracle
+from spot_core.oracles.model import ModelOracle
+from spot_core.oracles.prompting import Prompt
+from spot_core.oracles.reading import usage_of
+from spot_core.oracles.replies import ReplyJournal
+
+DRAIN_SECONDS = 10.0
+"""How long a stage that stops early waits for replies that are paid for."""
+
+Secret = Callable[[str], str]
+"""Name of a secret → the secret, or ConfigError."""
+
+
+def no_secrets(name: str) -> str:
+    """Where nobody keeps secrets.
+
+    Raises:
+        ConfigError: always.
+    """
+    raise ConfigError(
+        f"rectify.oracle.api_key_secret = {name!r}: Secret blocks are read where the stage runs as a Prefect flow; "
+        "elsewhere use api_key_env"
+    )
+
+
+def deciding(config: OracleConfig, *, download: bool) -> dict[str, Any] | None:
+    """What of an Oracle decides the pairs: settings, prompts, weights, files. None: its model is not here yet.
+
+    Raises:
+        ConfigError: a prompt cannot be used.
+        InputError: a model or file does not exist.
+    """
+    settings = result_settings(config)
+    if isinstance(config, ChainOracleConfig):
+        links = [deciding(oracle, download=download) for oracle in config.oracles]
+        return None if None in links else settings | {"oracles": links}
+    if isinstance(config, ModelOracleConfig):
+        settings["prompts"] = [text_sha256(text) for text in Prompt.of(config).texts]
+    match config:
+        case VllmOracleConfig():
+            path = resolve_model(config.model, download=download)
+            return None if path is None else settings | {"weights": fingerprint(path)}
+        case _:
+            return settings
+
+
+@asynccontextmanager
+async def open_oracles(
+    config: SpotConfig,
+    *,
+    model_path: Path,
+    replies: ReplyJournal,
+    log_folder: Path,
+    review: Path,
+    secret: Secret = no_secrets,
+) -> AsyncIterator[list[Oracle]]:
+    """The configured Oracles in their order. What they serve or hold open ends with the context.
+
+    Args:
+        config: the run's.
+        model_path: folder of the policy.
+        replies: what was answered before, and what is now.
+        log_folder: where the servers of local models write.
+        review: where a person's edits are.
+        secret: finds an API key by the name of its secret.
+
+    Raises:
+        ConfigError: the Oracle cannot be asked, e.g. because its key is not in the environment.
+    """
+    names: Counter[str] = Counter()
+    async with AsyncExitStack() as stack:
+        oracles: list[Oracle] = []
+        for oracle in in_order(config.rectify.oracle):
+            names[name := name_of(oracle)] += 1
+            if names[name] > 1:
+                name += f" ({names[name]})"
+            match oracle:
+                case CalculatorOracleConfig():
+                    from spot_core.oracles.calculator import CalculatorOracle  # noqa: PLC0415 - SymPy: half a second
+
+                    oracles.append(CalculatorOracle())
+                case HumanOracleConfig():
+                    oracles.append(HumanOracle(read_edits(review)))
+                case OpenAIOracleConfig():
+                    client = _api_client(oracle, secret)
+                    stack.push_async_callback(client.close)
+                    asked = _model_oracle(
+                        oracle,
+                        name=name,
+                        model=oracle.model,
+                        identity=str(oracle.base_url),
+                        client=client,
+                        replies=replies,
+                        price=config.rectify.price_of(oracle.model),
+                    )
+                    stack.push_async_callback(asked.finish, within_seconds=DRAIN_SECONDS)
+                    oracles.append(asked)
+                case VllmOracleConfig() | SelfOracleConfig():
+                    path, served = _served(oracle, config, model_path, log_folder / name)
+                    stack.push_async_callback(served.close)
+                    asked = _model_oracle(
+                        oracle,
+                        name=name,
+                        model=name,
+                        identity=fingerprint(path),
+                        client=served,
+                        replies=replies,
+                        price=None,
+                    )
+                    oracles.append(asked)
+                case _:
+                    oracles.append(ImportedOracle(oracle))
+        yield oracles
+
+
+def _api_client(oracle: OpenAIOracleConfig, secret: Secret) -> ModelClient:
+    if oracle.api_key_secret is not None:
+        api_key = secret(oracle.api_key_secret)
+    elif not (api_key := os.environ.get(oracle.api_key_env, "")):
+        raise ConfigError(
+            f"rectify.oracle.api_key_env = {oracle.api_key_env!r}: this environment variable is not set where the "
+            "rectify stage runs; export the API key under this name before you start the worker, or name a Prefect "
+            "Secret block in api_key_secret"
+        )
+    return ModelClient(
+        base_url=oracle.base_url,
+        api_key=api_key,
+        timeout_seconds=oracle.timeout_seconds,
+        max_retries=oracle.max_retries,
+        connections=oracle.concurrency,
+        requests_per_minute=oracle.requests_per_minute,
+        tokens_per_minute=oracle.tokens_per_minute,
+        breaker=CircuitBreaker(oracle.outage_after),
+    )
+
+
+def _served(
+    oracle: VllmOracleConfig | SelfOracleConfig, config: SpotConfig, policy: Path, log_folder: Path
+) -> tuple[Path, ServedModel]:
+    """A teacher of its own, or the policy; with the folder of its weights."""
+    teacher = isinstance(oracle, VllmOracleConfig)
+    path = resolve_model(oracle.model) if teacher else policy
+    assert path is not None, "what is downloaded is there"
+    served = ServedModel(
+        path,
+        oracle.model if teacher else config.model,
+        oracle.engine if teacher else config.engine,
+        log_folder=log_folder,
+        timeout_seconds=oracle.timeout_seconds,
+        connections=oracle.concurrency,
+    )
+    return path, served
+
+
+def _model_oracle(
+    oracle: ModelOracleConfig,
+    *,
+    name: str,
+    model: str,
+    identity: str,
+    client: ChatClient,
+    replies: ReplyJournal,
+    price: Price | None,
+) -> ModelOracle:
+    """With the budget that earlier attempts have left."""
+    known = [usage_of(replies.get(request) or {}) or (0, 0) for request in replies.own[name]]
+    spent = Spending(
+        sum(price.of(*usage) for usage in known) if price else 0.0,
+        sum(read + written for read, written in known),
+    )
+    if known:  # of a call that was lost nothing is known; it took about what the others did
+        share = replies.lost[name] / len(known)
+        spent += Spending(spent.usd * share, round(spent.tokens * share))
+    paid = isinstance(oracle, OpenAIOracleConfig)
+    budget = Budget(
+        limit_usd=oracle.max_cost_usd if paid else None,
+        limit_tokens=oracle.max_total_tokens if paid else None,
+        spent=spent,
+    )
+    return ModelOracle(
+        oracle,
+        name=name,
+        model=model,
+        identity=identity,
+        client=client,
+        replies=replies,
+        price=price,
+        budget=budget,
+    )

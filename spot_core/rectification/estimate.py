@@ -1,0 +1,81 @@
+"""What asking the Oracles will take, told before the first call."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from spot_core.oracles.base import Failure, Oracle
+from spot_core.oracles.model import ModelOracle
+
+
+@dataclass(frozen=True, slots=True)
+class OracleEstimate:
+    """Calls and tokens of one Oracle that is a model, if every failure comes to it and is asked about once.
+
+    Attributes:
+        calls: first calls to make; what was answered before is not asked again.
+        most_calls: if every attempt is needed.
+        usd: of the first calls; None where the price is not known.
+        limits: the Oracle's budget, in words; empty if it has none.
+    """
+
+    oracle: str
+    calls: int
+    most_calls: int
+    input_tokens: int
+    output_tokens: int
+    usd: float | None
+    limits: str
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """The estimates of all Oracles that are models, and the first prompt as it will be sent."""
+
+    failures: int
+    oracles: Sequence[OracleEstimate]
+    first_prompt: str
+
+    @property
+    def usd(self) -> float:
+        """What it will cost about, as far as prices are known."""
+        return sum(oracle.usd or 0.0 for oracle in self.oracles)
+
+    def __str__(self) -> str:
+        lines = []
+        for one in self.oracles:
+            cost = "price not known" if one.usd is None else f"about ${one.usd:,.2f}"
+            lines.append(
+                f"{one.oracle}: {one.calls:,} calls (at most {one.most_calls:,}), about {one.input_tokens:,} tokens "
+                f"read and {one.output_tokens:,} written, {cost}"
+                + (f", limited to {one.limits}" * bool(one.limits))
+            )
+        return "; ".join(lines)
+
+
+def estimate(failures: Sequence[Failure], oracles: Sequence[Oracle]) -> Estimate | None:
+    """The estimate for these failures; None if no Oracle is a model or there is nothing to ask."""
+    models = [oracle for oracle in oracles if isinstance(oracle, ModelOracle)]
+    if not failures or not models:
+        return None
+    return Estimate(
+        failures=len(failures),
+        oracles=[_of(oracle, failures) for oracle in models],
+        first_prompt=models[0].prompt.render(failures[0]),
+    )
+
+
+def _of(oracle: ModelOracle, failures: Sequence[Failure]) -> OracleEstimate:
+    unknown = [failure for failure in failures if not oracle.knows(failure)]
+    expected = [oracle.expected(failure) for failure in unknown]
+    read = oracle.samples * sum(tokens for tokens, _ in expected)
+    written = oracle.samples * sum(tokens for _, tokens in expected)
+    calls = oracle.samples * len(unknown)
+    return OracleEstimate(
+        oracle=oracle.name,
+        calls=calls,
+        most_calls=calls * oracle.attempts,
+        input_tokens=read,
+        output_tokens=written,
+        usd=None if oracle.price is None else oracle.price.of(read, written),
+        limits=oracle.budget.limits,
+    )

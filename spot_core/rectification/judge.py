@@ -1,0 +1,111 @@
+"""What becomes of one proposal: its answer checked, its edit measured on the policy's tokens, its status and reason."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from spot_core.change_ratio import change_ratio, edit_regions, shared_prefix_length
+from spot_core.config.flags import QualityFlag
+from spot_core.oracles.base import Failure, Proposal
+from spot_core.rectification.flags import AVOID, quality_flags
+from spot_core.rectification.tokens import rectified_token_ids, without_terminator
+
+# (response, the failure it corrects) → verdict word; `correct` is the one that counts. May block: it is called in a thread.
+Check = Callable[[str, Failure], str]
+
+CORRECT = "correct"
+RETOKENIZED = "retokenized"  # flag: no sampled ids could be kept although the texts begin alike
+INEXACT_TOKENS = "inexact_tokens"  # flag: decoding the ids does not give the rectified text
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A proposal with its status. Without an edit, or with one that is no edit, the measures are None."""
+
+    proposal: Proposal
+    status: str
+    reason: str
+    rectified: str | None = None
+    rectified_token_ids: Sequence[int] | None = None
+    flags: Sequence[str] = ()
+    change_ratio: float | None = None
+    shared_prefix_tokens: int | None = None
+    edit_regions: int | None = None
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Verifies and measures proposals.
+
+    Attributes:
+        tokenizer: the policy's own, a fast Hugging Face tokenizer.
+        check: verdict on an edited response.
+        gamma: largest change ratio that is accepted.
+        max_tokens: longest prompt plus y⁺, in tokens of the policy; None: no limit.
+        exclude: quality flags with which an edit is not accepted.
+    """
+
+    tokenizer: Any
+    check: Check
+    gamma: float
+    max_tokens: int | None = None
+    exclude: frozenset[QualityFlag] = frozenset()
+
+    async def __call__(self, failure: Failure, proposal: Proposal) -> Judged:
+        """The proposal with its status, reason and measures."""
+        rectified = proposal.text
+        if rectified is None:
+            assert proposal.status is not None
+            return Judged(proposal, proposal.status, proposal.reason)
+        if rectified == failure.response:
+            return Judged(
+                proposal, "unchanged", "the edited solution is the student's solution itself, unchanged"
+            )
+        verdict = await asyncio.to_thread(self.check, rectified, failure)
+        measures = self._measures(failure, rectified)
+        status, reason = self._status(failure, verdict, measures)
+        return Judged(proposal, status, reason, rectified=rectified, **measures)
+
+    def _status(self, failure: Failure, verdict: str, measures: dict[str, Any]) -> tuple[str, str]:
+        ratio = measures["change_ratio"]
+        length = len(failure.prompt_token_ids) + len(measures["rectified_token_ids"])
+        if verdict != CORRECT:
+            return "wrong_answer", f"the answer of the edited solution was judged {verdict}"
+        if ratio > self.gamma:
+            return "too_different", f"the edit changes {ratio:.3f} of the solution, more than {self.gamma:g}"
+        if self.max_tokens is not None and length > self.max_tokens:
+            return "too_long", f"prompt and edited solution have {length} tokens, more than {self.max_tokens}"
+        if unwanted := [flag for flag in measures["flags"] if flag in self.exclude]:
+            return "flagged", "; ".join(AVOID[flag] for flag in unwanted)
+        return "accepted", ""
+
+    def _measures(self, failure: Failure, rectified: str) -> dict[str, Any]:
+        """Ids of y⁺ and the size of the edit on token ids; terminators take no part in the measures."""
+        eos_token_id = self.tokenizer.eos_token_id
+        assert eos_token_id is not None, "the policy's tokenizer was checked for an end-of-turn token"
+        stopped = failure.finish_reason != "length"
+        tokens = rectified_token_ids(
+            self.tokenizer,
+            response=failure.response,
+            response_token_ids=failure.response_token_ids,
+            rectified=rectified,
+            eos_token_id=eos_token_id,
+            stopped=stopped,
+        )
+        chosen = tokens.ids[:-1]
+        rejected = list(failure.response_token_ids)
+        if stopped:
+            special_ids = frozenset(self.tokenizer.all_special_ids)
+            rejected = without_terminator(rejected, eos_token_id=eos_token_id, special_ids=special_ids)
+        return {
+            "rectified_token_ids": tokens.ids,
+            "flags": (
+                *[RETOKENIZED] * tokens.retokenized,
+                *[INEXACT_TOKENS] * (not tokens.exact),
+                *quality_flags(failure, rectified),
+            ),
+            "change_ratio": change_ratio(rejected, chosen),
+            "shared_prefix_tokens": shared_prefix_length(rejected, chosen),
+            "edit_regions": len(edit_regions(rejected, chosen)),
+        }
