@@ -18,7 +18,15 @@ class InputError(UserError):
 
 
 class EngineError(SpotError, RuntimeError):
-    """A supervised process (vLLM server, training rank) failed; the message ends with the last lines of its log."""
+    """A process (vLLM server, training rank) or an endpoint failed; of a process the message shows the end of its log."""
+
+
+class RefusedRequestError(EngineError):
+    """An endpoint refuses whatever it is asked: wrong key, model or address, or no credit. No retry mends it."""
+
+
+class OutageError(EngineError):
+    """An endpoint is not asked any more, because every call of late has failed for good."""
 
 
 class ArtifactError(SpotError, RuntimeError):

@@ -1,27 +1,64 @@
 """One async OpenAI-compatible client for rollout, evaluation and Oracles."""
 
+import asyncio
+import json
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx2
 import openai
+import tenacity
+from openai.types.chat import ChatCompletionChunk
 
-from spot_core.errors import EngineError
+from spot_core.errors import ConfigError, EngineError, RefusedRequestError
+from spot_core.inference.breaker import CircuitBreaker
+from spot_core.inference.faults import Mends, TryError, error_answer, fault_of, no_object
+from spot_core.inference.pacing import Pace
+from spot_core.inference.size_limit import SizeLimit
+from spot_core.inference.streaming import assembled
 
+FIRST_WAIT_SECONDS = 0.5
+"""Before the first retry, at most; doubled for each further one."""
+LONGEST_WAIT_SECONDS = 60.0
+"""Before any retry, unless the server asks for more."""
+MOST_ANSWER_BYTES = 32 * 2**20
+_CONNECT_SECONDS = 15.0  # a host that does not answer at all is known sooner than an answer takes
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_SHOWN_CHARACTERS = 200  # of an answer that is no JSON
+
+Send = Callable[[], Awaitable[dict[str, Any]]]
+
+
+@dataclass
+class Counts:
+    """What the calls of a client took so far: requests sent, and those sent again, by the reason why."""
+
+    tries: int = 0
+    retries: Counter[str] = field(default_factory=Counter)
 
 
 class ModelClient:
-    """Talks to one endpoint; retries with jittered exponential back-off and honours ``Retry-After``.
+    """Talks to one endpoint of one event loop; retries with jittered exponential back-off.
+
+    A try is repeated after a connection error, a time-out, 408, 409, 429, 5xx, an answer that is no JSON object, is an
+    error or is too large. A wait that the server asks for (``Retry-After``, ``retry-after-ms``) is kept to.
 
     Args:
         base_url: address of the API, or None for OpenAI's own.
-        api_key: key, read from the environment or a secret by the caller; never logged.
-        timeout_seconds: limit of one try.
-        max_retries: further tries after a connection error, time-out, 408, 409, 429 or 5xx answer, or one that is
-            no JSON object.
-        connections: most connections open at once.
+        api_key: key, read from the environment or a secret by the caller; never logged or shown.
+        timeout_seconds: limit of one try as a whole, from the connection to the last byte.
+        max_retries: further tries of a call.
+        connections: most requests in flight; further calls wait for their turn.
+        requests_per_minute: limit of what is sent, retries included.
+        tokens_per_minute: limit by the callers' estimates, retries included.
+        breaker: stops all calls when none succeeds any more; None: every call is made.
+        max_wait_seconds: a server that asks for a longer wait makes the call fail.
+
+    Raises:
+        ConfigError: the key is empty, or cannot be sent in a header.
     """
 
     def __init__(
@@ -32,16 +69,45 @@ class ModelClient:
         timeout_seconds: float,
         max_retries: int,
         connections: int,
+        requests_per_minute: float | None = None,
+        tokens_per_minute: float | None = None,
+        breaker: CircuitBreaker | None = None,
+        max_wait_seconds: float = 600.0,
     ) -> None:
-        self._api_key = api_key
+        if not api_key or not api_key.isascii() or not api_key.isprintable() or " " in api_key:
+            raise ConfigError(
+                "the API key is empty, or holds a space, a line break or another character that no key has: look "
+                "at the variable or secret that it comes from"
+            )
+        self.counts = Counts()
+        self._key_spellings = sorted({api_key, json.dumps(api_key)[1:-1], quote(api_key, safe="")}, key=len)[
+            ::-1
+        ]
+        self._timeout_seconds = timeout_seconds
+        self._max_wait_seconds = max_wait_seconds
+        self._slots = asyncio.Semaphore(connections)
+        self._pace = Pace(requests_per_minute, tokens_per_minute)
+        self._breaker = breaker
+        self._retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception(
+                lambda error: isinstance(error, TryError) and error.mends is Mends.RETRY
+            ),
+            stop=tenacity.stop_any(tenacity.stop_after_attempt(1 + max_retries), self._waits_too_long),
+            wait=_Wait(
+                tenacity.wait_random_exponential(multiplier=FIRST_WAIT_SECONDS, max=LONGEST_WAIT_SECONDS)
+            ),
+            sleep=breaker.sleep if breaker is not None else asyncio.sleep,
+            before_sleep=self._count_retry,
+            reraise=True,
+        )
         self._client = openai.AsyncOpenAI(
             base_url=base_url,
             api_key=api_key,
-            timeout=timeout_seconds,
-            max_retries=max_retries,
+            timeout=httpx2.Timeout(None, connect=min(_CONNECT_SECONDS, timeout_seconds)),
+            max_retries=0,
             http_client=openai.DefaultAsyncHttpxClient(
                 limits=httpx2.Limits(max_connections=connections, max_keepalive_connections=connections),
-                event_hooks={"response": [_refuse_what_is_no_json]},
+                event_hooks={"response": [SizeLimit(MOST_ANSWER_BYTES)]},
                 # A proxy from the environment cannot reach a server on this machine.
                 trust_env=base_url is None or urlsplit(base_url).hostname not in _LOOPBACK,
             ),
@@ -53,14 +119,12 @@ class ModelClient:
         Raises:
             EngineError: no answer after the last retry, or one that names no model.
         """
-        try:
-            page = await self._client.models.list()
-        except openai.APIError as error:
-            raise self._failure(error) from error
-        models = page.model_dump(mode="json").get("data") or []
-        if not models:
-            raise EngineError(f"{self._address} names no model under /models: does it serve one?")
-        return models[0]["id"]
+        page = await self._call(self._get_models, expected_tokens=0)
+        match page:
+            case {"data": [{"id": str(name)}, *_]}:
+                return name
+            case _:
+                raise EngineError(f"{self._address} names no model under /models: does it serve one?")
 
     async def complete(self, *, prompt: list[int], model: str, **sampling: Any) -> dict[str, Any]:
         """Returns the raw completion of a prompt given as token ids.
@@ -68,61 +132,173 @@ class ModelClient:
         Raises:
             EngineError: no answer after the last retry, or the request was refused.
         """
-        try:
-            answer = await self._client.completions.create(model=model, prompt=prompt, **sampling)
-        except openai.APIError as error:
-            raise self._failure(error) from error
-        return answer.model_dump(mode="json")
+        extra_body = sampling.pop("extra_body", {})
+        body = {"model": model, "prompt": prompt, **sampling, **extra_body}
+        return await self._call(self._post("/completions", body), expected_tokens=0)
 
     async def chat(
         self,
-        messages: list[dict[str, str]],
+        messages: list[dict[str, Any]],
         *,
         model: str,
-        temperature: float,
+        temperature: float | None,
         max_tokens: int,
         extra_body: dict[str, Any],
+        idempotency_key: str | None = None,
+        expected_tokens: int = 0,
+        stream: bool = False,
     ) -> dict[str, Any]:
         """Returns the raw chat completion.
 
+        Args:
+            messages: the conversation.
+            model: as the endpoint calls it.
+            temperature: None: not sent, for models that take none.
+            max_tokens: most tokens of the answer; not sent if ``extra_body`` has ``max_completion_tokens``.
+            extra_body: further fields of the request; they replace those above.
+            idempotency_key: sent with every try of this call, so that an endpoint that knows it bills the call once.
+            expected_tokens: of prompt and answer together, for the limit of tokens per minute.
+            stream: let the endpoint send the answer in pieces; it is put together here.
+
         Raises:
             EngineError: no answer after the last retry, or the request was refused.
+            RefusedRequestError: the endpoint refuses every request.
+            OutageError: the breaker is open.
         """
-        try:
-            answer = await self._client.chat.completions.create(
-                model=model,
-                messages=messages,  # type: ignore[arg-type]
-                temperature=temperature,
-                max_tokens=max_tokens,
-                extra_body=extra_body,
-            )
-        except openai.APIError as error:
-            raise self._failure(error) from error
-        return answer.model_dump(mode="json")
+        body: dict[str, Any] = {"model": model, "messages": messages}
+        if temperature is not None:
+            body["temperature"] = temperature
+        if "max_completion_tokens" not in extra_body:
+            body["max_tokens"] = max_tokens
+        if stream:
+            body |= {"stream": True, "stream_options": {"include_usage": True}}
+        body |= extra_body
+        send = self._post("/chat/completions", body, idempotency_key=idempotency_key, stream=stream)
+        return await self._call(send, expected_tokens=expected_tokens)
 
     async def close(self) -> None:
         await self._client.close()
+
+    async def _call(self, send: Send, *, expected_tokens: int) -> dict[str, Any]:
+        try:
+            answer = await self._retrying(self._try, send, expected_tokens)
+        except TryError as fault:
+            failure = self._failure(fault)
+        else:
+            if self._breaker is not None:
+                self._breaker.succeeded()
+            return answer
+        if self._breaker is not None:
+            self._breaker.failed(failure)
+        raise failure  # out here, so that no traceback shows the server's own words, which may hold the key
+
+    async def _try(self, send: Send, expected_tokens: int) -> dict[str, Any]:
+        async with self._slots:
+            if self._breaker is not None:
+                self._breaker.check()
+            await self._pace.wait(expected_tokens)
+            self.counts.tries += 1
+            try:
+                async with asyncio.timeout(
+                    self._timeout_seconds
+                ):  # a trickle of bytes trips no read time-out
+                    answer = await send()
+            except TimeoutError:
+                fault = TryError(
+                    "timeout", f"no whole answer within {self._timeout_seconds:g} s", Mends.RETRY
+                )
+            except openai.APIError as error:
+                fault = fault_of(error)
+            else:
+                if answer.get("error") and not answer.get("choices"):
+                    raise error_answer(answer)
+                return answer
+            raise fault
+
+    async def _get_models(self) -> dict[str, Any]:
+        return _object(await self._client.get("/models", cast_to=httpx2.Response))
+
+    def _post(
+        self, path: str, body: dict[str, Any], *, idempotency_key: str | None = None, stream: bool = False
+    ) -> Send:
+        # Escapes keep the lone surrogates that model output may hold; UTF-8 cannot.
+        content = json.dumps(body, separators=(",", ":"), ensure_ascii=True).encode("ascii")
+        options = {"headers": {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}}
+
+        # The raw response: building the library's models and dumping them again takes longer than the rest of a call.
+        async def send() -> dict[str, Any]:
+            return _object(
+                await self._client.post(path, cast_to=httpx2.Response, content=content, options=options)
+            )
+
+        async def send_for_stream() -> dict[str, Any]:
+            pieces = await self._client.post(
+                path,
+                cast_to=ChatCompletionChunk,
+                content=content,
+                options=options,
+                stream=True,
+                stream_cls=openai.AsyncStream[ChatCompletionChunk],
+            )
+            return await assembled(pieces)
+
+        return send_for_stream if stream else send
+
+    def _waits_too_long(self, state: tenacity.RetryCallState) -> bool:
+        return (_fault(state).wait_seconds or 0.0) > self._max_wait_seconds
+
+    def _count_retry(self, state: tenacity.RetryCallState) -> None:
+        self.counts.retries[_fault(state).cause] += 1
 
     @property
     def _address(self) -> str:
         url = self._client.base_url
         return f"{url.scheme}://{url.netloc.decode()}{url.path}"  # without a user's name and password
 
-    def _failure(self, error: openai.APIError) -> EngineError:
-        cause = "" if error.__cause__ is None else f" ({error.__cause__})"
-        # Some endpoints repeat the key that they refuse.
-        return EngineError(f"{self._address}: {error}{cause}".replace(self._api_key, "…"))
+    def _failure(self, fault: TryError) -> EngineError:
+        text = f"{self._address}: {fault.told(self._hide)}"
+        if fault.wait_seconds is not None and fault.wait_seconds > self._max_wait_seconds:
+            text += (
+                f"; it asks to wait {fault.wait_seconds:g} s, longer than max_wait_seconds = "
+                f"{self._max_wait_seconds:g}"
+            )
+        return (RefusedRequestError if fault.mends is Mends.THE_USER else EngineError)(text)
+
+    def _hide(self, text: str) -> str:
+        """Some endpoints repeat the key that they refuse."""
+        for spelling in self._key_spellings:
+            text = text.replace(spelling, "…")
+        return text
 
 
-async def _refuse_what_is_no_json(response: httpx2.Response) -> None:
-    """Takes a proxy's page or a cut body for what it is, a fault on the way: so it is retried like one."""
-    if not response.is_success:
-        return
-    await response.aread()
+class _Wait(tenacity.wait.wait_base):
+    """As long as the server asks for and a little more, so that not all come back at once; else the back-off."""
+
+    def __init__(self, back_off: tenacity.wait.wait_base) -> None:
+        self._back_off = back_off
+
+    def __call__(self, retry_state: tenacity.RetryCallState) -> float:
+        asked = _fault(retry_state).wait_seconds
+        return self._back_off(retry_state) if asked is None else asked + random.uniform(0, FIRST_WAIT_SECONDS)
+
+
+def _fault(state: tenacity.RetryCallState) -> TryError:
+    assert state.outcome is not None
+    fault = state.outcome.exception()
+    assert isinstance(fault, TryError)
+    return fault
+
+
+def _object(response: httpx2.Response) -> dict[str, Any]:
+    """The answer, if it is a JSON object.
+
+    Raises:
+        TryError: it is not.
+    """
     try:
-        is_object = isinstance(response.json(), dict)
-    except ValueError:
-        is_object = False
-    if not is_object:
-        shown = response.text[:_SHOWN_CHARACTERS]
-        raise httpx2.DecodingError(f"the answer is no JSON object: {shown!r}", request=response.request)
+        answer = json.loads(response.content)
+    except (ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict):
+        raise no_object(response.content)
+    return answer

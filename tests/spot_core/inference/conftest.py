@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-import openai._base_client
 import pytest
 
+from spot_core.inference import client
 from tests.spot_core.inference.fake_openai import FakeOpenAI
 
 
@@ -17,4 +17,4 @@ def fake() -> Iterator[FakeOpenAI]:
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries without a `Retry-After` come soon, so that tests do not wait for seconds."""
-    monkeypatch.setattr(openai._base_client, "INITIAL_RETRY_DELAY", 0.02)
+    monkeypatch.setattr(client, "FIRST_WAIT_SECONDS", 0.02)

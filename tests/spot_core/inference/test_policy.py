@@ -60,7 +60,8 @@ def test_every_request_is_answered_once_through_a_storm_of_faults(fake, tmp_path
     faults = [None, None, None, "429", "500", "cut", "half JSON", "a page"]
     fake.fault = lambda body, before: rng.choice(faults) if before < 3 else None
     asked = requests(60, samples=2)
-    assert_answered_once(ask(tmp_path, fake.base_url, asked), asked)
+    answers = ask(tmp_path, fake.base_url, asked, request_timeout_seconds=20)  # nothing hangs
+    assert_answered_once(answers, asked)
     assert len(fake.answered) == 120
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import openai._base_client
 import pytest
 
 from spot_core.artifacts import ArtifactWriter, schemas
@@ -16,7 +15,7 @@ from spot_core.config.engine import EngineConfig
 from spot_core.config.spot import SpotConfig
 from spot_core.demo import STUDENT_PATH
 from spot_core.demo.chains import Chain, Step, slipped_values, write_response
-from spot_core.inference import policy
+from spot_core.inference import client, policy
 from spot_core.models import load_tokenizer
 from spot_core.pipeline import stages
 from spot_core.pipeline.resolve import Resolver
@@ -52,7 +51,7 @@ class Student:
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeOpenAI]:
-    monkeypatch.setattr(openai._base_client, "INITIAL_RETRY_DELAY", 0.02)
+    monkeypatch.setattr(client, "FIRST_WAIT_SECONDS", 0.02)
     with FakeOpenAI() as server:
         server.complete = Student(rate=0.6)
         yield server
