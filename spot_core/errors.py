@@ -33,10 +33,6 @@ class ArtifactError(SpotError, RuntimeError):
     """An artifact is missing, incomplete or does not match its manifest."""
 
 
-class OutageError(EngineError):
-    """So many calls to an endpoint failed that asking on makes no sense; what was answered is kept."""
-
-
 class PersonNeededError(SpotError):
     """Work that waits for a person: edits to make, or an estimate to confirm. Nothing is lost meanwhile.
 

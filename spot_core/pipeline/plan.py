@@ -204,13 +204,13 @@ def _oracle_cost(
     name = name_of(oracle)
     written = oracle.expected_output_tokens or response
     read += len(Prompt.of(oracle).first.template) // round(_CHARACTERS_PER_TOKEN)
-    text = f"{name}, about {read:,} tokens read and {written:,} written a failure"
+    tokens = f"{read:,} tokens read, {written:,} written"
     if not isinstance(oracle, OpenAIOracleConfig):
-        return f"{text}, on this machine's own hardware"
+        return f"{name}, served by the stage itself; about {tokens} a failure"
     if (price := plan.config.rectify.price_of(oracle.model)) is None:
-        return f"{text}, price not known (rectify.prices)"
+        return f"{name}, price not known (rectify.prices); about {tokens} a failure"
     each = oracle.samples * price.of(read, written)
-    text += f", ${each:.4f}"
+    text = f"{name}, about ${each:.4f} a failure ({tokens})"
     if failures is not None:
         text += f", ${each * failures:,.0f} for {failures:,} failures if half of the responses fail"
     return text + (f", at most ${oracle.max_cost_usd:,.0f}" if oracle.max_cost_usd else ", no limit set")

@@ -17,7 +17,8 @@ from spot_core.oracles.calculator import CalculatorOracle
 
 def propose(response: str, question: str = "") -> Proposal:
     failure = Failure("q", 0, question, "the Oracle must not look at this", response, [], [], "stop")
-    return asyncio.run(CalculatorOracle().propose(failure, feedback=None, attempt=1))
+    [proposal] = asyncio.run(CalculatorOracle().propose(failure, earlier=(), attempt=1))
+    return proposal
 
 
 REPAIRED = {

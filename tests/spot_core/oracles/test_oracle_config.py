@@ -1,11 +1,19 @@
 import subprocess
 import sys
+from typing import get_args
 
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from spot_core.config.oracle import CalculatorOracleConfig, OpenAIOracleConfig, OracleConfig, result_settings
-from spot_core.oracles.base import make_oracle
+from spot_core.config.oracle import (
+    CalculatorOracleConfig,
+    OpenAIOracleConfig,
+    OracleConfig,
+    Price,
+    in_order,
+    result_settings,
+)
+from spot_core.config.spot import RectifyConfig
 
 
 class Holder(BaseModel):
@@ -24,9 +32,26 @@ def test_a_key_in_place_of_the_name_of_its_variable_is_refused():
         OpenAIOracleConfig(model="m", api_key_env="sk-123/456")
 
 
-def test_a_budget_without_prices_is_refused_with_the_remedy():
-    with pytest.raises(ValidationError, match="input_usd_per_million"):
-        OpenAIOracleConfig(model="m", max_cost_usd=1.0)
+def test_a_limit_in_money_without_a_price_is_refused_with_the_remedy():
+    limited = {"oracle": {"kind": "openai", "model": "m", "max_cost_usd": 1.0}}
+    with pytest.raises(ValidationError, match=r"max_cost_usd needs the price of m: set prices"):
+        RectifyConfig.model_validate(limited)
+    RectifyConfig.model_validate(limited | {"prices": {"m": {"input": 1.0, "output": 2.0}}})
+    asked = {"oracle": {"kind": "openai", "model": "m"}, "confirm_above_usd": 5.0}
+    with pytest.raises(ValidationError, match="confirm_above_usd needs the price of m"):
+        RectifyConfig.model_validate(asked)
+
+
+def test_a_person_can_only_be_the_last_of_a_chain():
+    person, calculator = {"kind": "human"}, {"kind": "calculator"}
+    assert len(list(in_order(Holder(oracle={"kind": "chain", "oracles": [calculator, person]}).oracle))) == 2
+    with pytest.raises(ValidationError, match="last of a chain"):
+        Holder(oracle={"kind": "chain", "oracles": [person, calculator]})
+
+
+def test_samples_that_cannot_differ_are_refused():
+    with pytest.raises(ValidationError, match="raise the temperature"):
+        OpenAIOracleConfig(model="m", samples=2)
 
 
 def test_only_what_decides_the_reply_is_in_the_result_settings():
@@ -37,8 +62,13 @@ def test_only_what_decides_the_reply_is_in_the_result_settings():
         concurrency=1,
         timeout_seconds=1,
         max_retries=0,
-        input_usd_per_million=1,
-        output_usd_per_million=1,
+        max_total_tokens=1,
+        stream=True,
+        requests_per_minute=1,
+        tokens_per_minute=1,
+        outage_after=1,
+        expected_output_tokens=1,
+        api_key_secret="a-block",
         max_cost_usd=1,
     )
     assert result_settings(plain) == result_settings(busy)
@@ -47,13 +77,9 @@ def test_only_what_decides_the_reply_is_in_the_result_settings():
 
 
 def test_every_field_is_described_in_the_form():
-    for model in (CalculatorOracleConfig, OpenAIOracleConfig):
+    for model in (*get_args(get_args(OracleConfig)[0]), Price):
         for name, field in model.model_json_schema()["properties"].items():
-            assert field.get("description"), name
-
-
-def test_the_calculator_is_made_from_its_config():
-    assert make_oracle(CalculatorOracleConfig()).name == "calculator"
+            assert field.get("description"), (model, name)
 
 
 def test_the_settings_load_nothing_heavy():

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from spot_core.errors import ConfigError, EngineError
+from spot_core.errors import ConfigError, EngineError, PersonNeededError
 from spot_core.oracles.prompting import END, START
 from spot_core.pipeline import stages
 from spot_core.runs import Run
@@ -27,7 +27,8 @@ def with_oracle(fake, configure, monkeypatch):
     monkeypatch.setenv("ORACLE_KEY", KEY)
     fake.chat = corrected
 
-    def configured(**oracle):
+    def configured(*, rectify=(), **oracle):
+        rectify = dict(rectify)
         settings = {
             "kind": "openai",
             "model": "teacher",
@@ -36,10 +37,9 @@ def with_oracle(fake, configure, monkeypatch):
             "attempts": 1,
             "max_retries": 1,
             "concurrency": 4,
-            "input_usd_per_million": 1.0,
-            "output_usd_per_million": 2.0,
         }
-        return configure(rectify={"oracle": settings | oracle})
+        prices = {"teacher": {"input": 1.0, "output": 2.0}}
+        return configure(rectify={"oracle": settings | oracle, "prices": prices} | rectify)
 
     return configured
 
@@ -116,15 +116,68 @@ def test_one_stubborn_request_among_many_does_not_fail_the_stage(fake, with_orac
     assert len(chats(fake)) == 1
 
 
+ONE_CALL = 2 * 50 / 1e6
+BY_OUTPUT = {"prices": {"teacher": {"output": 2.0}}}  # then a call costs at most what it does
+
+
 def test_a_spending_limit_leaves_the_rest_unasked(fake, with_oracle):
-    one_call = (100 + 2 * 50) / 1e6
-    pairs = rows(
-        run_stages(with_oracle(max_cost_usd=3.5 * one_call, max_output_tokens=50, concurrency=1), "one")
-    )
-    spent = sum(row["cost_usd"] for row in pairs)
-    assert spent <= 3.5 * one_call
-    assert {row["status"] for row in pairs} <= {"accepted", "not_asked"}
-    assert sum(row["status"] == "not_asked" for row in pairs) == len(pairs) - len(chats(fake))
+    limit = {"max_cost_usd": 3.5 * ONE_CALL, "max_output_tokens": 50}
+    pairs = rows(run_stages(with_oracle(**limit, rectify=BY_OUTPUT), "one"))
+    assert len(chats(fake)) == 3
+    assert sum(row["cost_usd"] for row in pairs) == pytest.approx(3 * ONE_CALL)
+    assert sorted(row["status"] for row in pairs) == ["accepted"] * 3 + ["not_asked"] * (len(pairs) - 3)
+
+
+def test_with_a_higher_limit_a_stage_that_stopped_goes_on_and_counts_what_was_spent(fake, with_oracle):
+    settings = {"max_output_tokens": 50, "rectify": BY_OUTPUT | {"when_budget_ends": "stop"}}
+    limited = with_oracle(max_cost_usd=3.5 * ONE_CALL, **settings)
+    for _ in range(2):  # a retry has no new budget
+        with pytest.raises(EngineError, match=r"failures were not asked about.*Raise the limit"):
+            run_stages(limited, "one")
+        assert len(chats(fake)) == 3
+    pairs = rows(run_stages(with_oracle(**settings), "two"))
+    assert {row["status"] for row in pairs} == {"accepted"}
+    assert len(chats(fake)) == len(pairs)
+
+
+def test_what_will_cost_much_is_asked_about_first_with_estimate_and_first_prompt(fake, with_oracle):
+    config = with_oracle(rectify={"confirm_above_usd": 1e-6})
+    with pytest.raises(
+        PersonNeededError, match=r"about \$0\.00, more than rectify\.confirm_above_usd"
+    ) as caught:
+        run_stages(config, "one")
+    assert chats(fake) == []
+    run = Run.open(config.store, "one")
+    run.confirm(caught.value.key)
+    told = []
+    pairs = stages.rectify_failures(Run.open(config.store, "one"), on_estimate=told.append)
+    [estimate] = told
+    assert estimate.oracles[0].calls == estimate.failures == pairs.rows == len(chats(fake))
+    assert estimate.first_prompt in [body["messages"][0]["content"] for body in chats(fake)]
+
+
+def test_a_secret_is_looked_up_by_its_name(fake, with_oracle):
+    config = with_oracle(api_key_secret="oracle-key")
+    with pytest.raises(ConfigError, match=r"api_key_secret = 'oracle-key'"):
+        run_stages(config, "one")
+    run = Run.open(config.store, "one")
+    stages.rectify_failures(run, secret={"oracle-key": KEY}.__getitem__)
+    sent = {h["Authorization"] for b, h in zip(fake.asked, fake.headers, strict=True) if "messages" in b}
+    assert sent == {f"Bearer {KEY}"}
+
+
+def test_a_chain_asks_the_model_only_about_what_the_calculator_leaves(fake, with_oracle, configure):
+    # In this run the fake model repairs whatever it is asked; the calculator's share costs nothing.
+    model = with_oracle().rectify.oracle.model_dump(mode="json")
+    chain = {"kind": "chain", "oracles": [{"kind": "calculator"}, model]}
+    config = configure(rectify={"oracle": chain, "gamma": 0.2})
+    pairs = rows(run_stages(config, "one"))
+    by = {name: [r for r in pairs if r["oracle"] == name] for name in ("calculator", "teacher")}
+    assert all(row["status"] == "accepted" and row["cost_usd"] == 0 for row in by["calculator"])
+    assert len(by["calculator"]) > 3
+    assert len(chats(fake)) == len(by["teacher"]) > 0
+    for row in by["teacher"]:
+        assert row["history"][0]["oracle"] == "calculator"
 
 
 def test_the_same_failures_under_another_gamma_are_not_paid_for_again(fake, with_oracle):

@@ -46,14 +46,13 @@ def test_the_demo_plan_shows_questions_prompt_and_memory(tmp_path):
 def test_the_plan_counts_every_sample_and_only_failures_that_are_taken(tmp_path):
     def figures(filter_settings, samples=4):
         oracle = {"kind": "openai", "model": "m", "base_url": "http://x", "api_key_env": "K"}
-        oracle |= {"input_usd_per_million": 1000.0, "output_usd_per_million": 0.0}
         config = SpotConfig.from_profile(
             "demo",
             store=str(tmp_path),
             questions={"count": 160},
             rollout={"samples": samples},
             filter=filter_settings,
-            rectify={"oracle": oracle},
+            rectify={"oracle": oracle, "prices": {"m": {"input": 1000.0}}},
         )
         return dict(make_plan(config).figures)
 
