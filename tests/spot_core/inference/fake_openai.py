@@ -1,28 +1,41 @@
 """A server that speaks the OpenAI protocol, answers by a rule, and misbehaves where it is told to.
 
-In a test it runs in a thread (`FakeOpenAI`); as a program it stands in for vLLM, and dies where it is told to:
-``python fake_openai.py --port 8000 --asked asked.jsonl --die-after 5``.
+In a test it runs in a thread (`FakeOpenAI`). As a program it stands in for vLLM, which dies where it is told to, or for
+an Oracle's endpoint: ``python -m tests.spot_core.inference.fake_openai --help``.
 """
 
 import argparse
+import asyncio
+import importlib
 import json
 import os
+import socket
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from email.message import Message
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-Body = dict[str, Any]
+from aiohttp import web
+
+from tests.spot_core.inference.misbehaviour import (
+    BAD_ANSWERS,
+    FAULTS,
+    Body,
+    Sent,
+    mixed,
+    request_hash,
+    send_json,
+    send_pieces,
+)
+
 Completion = tuple[str, list[int], str]  # text, token ids, finish reason
 
-HANG_SECONDS = 30.0
 LAST_WORDS = "CUDA error: out of memory (the engine dies here)"
+_BACKLOG = 1024  # connections that wait to be accepted
+_MOST_BODY = 64 * 2**20  # bytes of a request
 
 
 def by_seed(body: Body) -> Completion:
@@ -31,7 +44,16 @@ def by_seed(body: Body) -> Completion:
 
 
 class FakeOpenAI:
-    """``/v1/models``, ``/v1/completions`` (with token ids) and ``/v1/chat/completions`` on a free loopback port.
+    """``/v1/models``, ``/v1/completions`` (with token ids) and ``/v1/chat/completions`` on a loopback port.
+
+    All requests are served by one event loop, so that hundreds of connections cost little.
+
+    Args:
+        port: 0 for a free one.
+        model: the name of the model that it serves.
+        log: file to which a line of JSON is appended when a request is done with: ``came`` and ``ended`` (seconds
+            since 1970), ``key`` (of idempotency) or null, ``hash`` of its body, ``model``, ``seed`` or null, ``before``
+            (how often the same body came before), ``fault`` or null, ``answered`` (a whole answer was sent).
 
     Attributes:
         complete: what a completion request gets.
@@ -42,7 +64,7 @@ class FakeOpenAI:
         answered: those of them that got a proper answer.
     """
 
-    def __init__(self, *, port: int = 0, model: str = "some/model") -> None:
+    def __init__(self, *, port: int = 0, model: str = "some/model", log: Path | None = None) -> None:
         self.complete: Callable[[Body], Completion] = by_seed
         self.chat: Callable[[Body], str] = lambda body: "no edit"
         self.fault: Callable[[Body, int], str | None] = lambda body, before: None
@@ -50,111 +72,106 @@ class FakeOpenAI:
         self.model = model
         self.asked: list[Body] = []
         self.answered: list[Body] = []
-        self.headers: list[Message] = []  # of each of them, in the same order
+        self.headers: list[Mapping[str, str]] = []  # of each request, in the same order
         self.most_at_once = 0
         self._at_once = 0
         self._times: Counter[str] = Counter()
-        self._lock = threading.Lock()
-        self.closing = threading.Event()
-        self._server = _Server(("127.0.0.1", port), _Handler)
-        self._server.fake = self
-        self.base_url = f"http://127.0.0.1:{self._server.server_port}/v1"
+        self._log = None if log is None else os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self._socket = socket.create_server(("127.0.0.1", port), backlog=_BACKLOG)
+        self.base_url = f"http://127.0.0.1:{self._socket.getsockname()[1]}/v1"
+        self._loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self._closing = asyncio.Event()
 
-    def __enter__(self) -> "FakeOpenAI":
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self.serve, daemon=True)
+        self._thread.start()
+        assert self._ready.wait(30), "the server did not start"
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.closing.set()
-        self._server.shutdown()
-        self._server.server_close()
+        self._loop.call_soon_threadsafe(self._closing.set)
+        self._thread.join()
+        if self._log is not None:
+            os.close(self._log)
 
     def serve(self) -> None:
-        """Answers until the process ends."""
-        self._server.serve_forever()
+        """Answers until the context is left, or the process ends."""
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._serve())
 
-    @contextmanager
-    def at_work(self, body: Body, headers: Message) -> Iterator[int]:
-        """Counts a request; gives how often the same one came before."""
-        name = json.dumps(body, sort_keys=True)
-        with self._lock:
-            before = self._times[name]
-            self._times[name] += 1
-            self.asked.append(body)
-            self.headers.append(headers)
-            self._at_once += 1
-            self.most_at_once = max(self.most_at_once, self._at_once)
+    async def _serve(self) -> None:
+        app = web.Application(client_max_size=_MOST_BODY)
+        app.router.add_get("/health", self._health)
+        app.router.add_get("/v1/models", self._models)
+        app.router.add_post("/v1/completions", self._answer)
+        app.router.add_post("/v1/chat/completions", self._answer)
+        # A request ends with its client: else those that hang would outlive it.
+        runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.SockSite(runner, self._socket, backlog=_BACKLOG).start()
+        self._ready.set()
         try:
-            yield before
+            await self._closing.wait()
         finally:
-            with self._lock:
-                self._at_once -= 1
+            await runner.cleanup()
 
+    async def _health(self, request: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 256
-    fake: FakeOpenAI
+    async def _models(self, request: web.Request) -> web.Response:
+        served = {"id": self.model, "object": "model", "created": 0, "owned_by": "test"}
+        return web.json_response({"object": "list", "data": [served]})
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is part of the game."""
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        note = {
+            "came": time.time(),
+            "key": request.headers.get("Idempotency-Key"),
+            "fault": None,
+            "answered": False,
+        }
+        body = json.loads(await request.read())
+        name = request_hash(body)
+        before = self._times[name]
+        self._times[name] += 1
+        note |= {"hash": name, "before": before, "model": body.get("model"), "seed": body.get("seed")}
+        self.asked.append(body)
+        self.headers.append(request.headers)
+        try:
+            note["fault"] = await self._at_work(body, before)
+            response, note["answered"] = await self._send(request, body, note["fault"])
+        except ConnectionError:  # a client that went away is part of the game
+            return web.Response()
+        finally:
+            self._note(note | {"ended": time.time()})
+        return response
 
+    async def _at_work(self, body: Body, before: int) -> str | None:
+        """Takes the time that an answer takes; the fault that the request meets."""
+        self._at_once += 1
+        self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            await asyncio.sleep(self.seconds)
+            return self.fault(body, before)
+        finally:
+            self._at_once -= 1
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    wbufsize = -1  # one packet for headers and body: two wait 40 ms for each other
-    server: _Server
-
-    def do_GET(self) -> None:
-        if self.path == "/v1/models":
-            served = {"id": self.server.fake.model, "object": "model", "created": 0, "owned_by": "test"}
-            self._send({"object": "list", "data": [served]})
+    async def _send(self, request: web.Request, body: Body, fault: str | None) -> Sent:
+        answer = self._chat(body) if "messages" in body else self._completion(body)
+        if fault in FAULTS:
+            return await FAULTS[fault](request, answer)
+        if fault is None:
+            self.answered.append(body)
         else:
-            self._send({"status": "ok"}, status=200 if self.path == "/health" else 404)
+            answer = BAD_ANSWERS[fault](answer)
+        return await (send_pieces if body.get("stream") else send_json)(request, answer)
 
-    def do_POST(self) -> None:
-        fake = self.server.fake
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        with fake.at_work(body, self.headers) as before:
-            time.sleep(fake.seconds)
-            fault = fake.fault(body, before)
-        answer = self._chat(body) if self.path.endswith("/chat/completions") else self._completion(body)
-        match fault:
-            case None:
-                fake.answered.append(body)
-                self._send(answer)
-            case "429":
-                self._send({"error": {"message": "slow down"}}, status=429, headers={"Retry-After": "0.3"})
-            case "500":
-                self._send({"error": {"message": "oh no"}}, status=500, headers={"retry-after-ms": "20"})
-            case "400":
-                key = self.headers.get("Authorization")
-                self._send({"error": {"message": f"bad request with {key}"}}, status=400)
-            case "cut":
-                self.send_response(200)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", "5000")
-                self.end_headers()
-                self.wfile.write(b'{"id": "cmpl-1", "choi')
-                self.close_connection = True
-            case "hang":
-                fake.closing.wait(HANG_SECONDS)
-                self.close_connection = True
-            case "half JSON":
-                self._send_bytes(json.dumps(answer).encode()[:-20], "application/json")
-            case "a page":
-                self._send_bytes(b"<html>Please log in</html>", "text/html")
-            case "no ids":
-                del answer["choices"][0]["token_ids"]
-                self._send(answer)
-            case "no choices":
-                self._send({"error": {"message": "upstream is busy"}})
-            case _:
-                raise AssertionError(f"no such fault: {fault}")
+    def _note(self, record: dict[str, Any]) -> None:
+        if self._log is not None:
+            os.write(self._log, json.dumps(record).encode() + b"\n")
 
     def _completion(self, body: Body) -> Body:
-        text, token_ids, finish_reason = self.server.fake.complete(body)
+        text, token_ids, finish_reason = self.complete(body)
         choice = {"index": 0, "text": text, "token_ids": token_ids, "finish_reason": finish_reason}
         return {
             "id": "cmpl-1",
@@ -166,7 +183,7 @@ class _Handler(BaseHTTPRequestHandler):
         }
 
     def _chat(self, body: Body) -> Body:
-        message = {"role": "assistant", "content": self.server.fake.chat(body)}
+        message = {"role": "assistant", "content": self.chat(body)}
         return {
             "id": "chatcmpl-1",
             "object": "chat.completion",
@@ -176,48 +193,37 @@ class _Handler(BaseHTTPRequestHandler):
             "usage": {"prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 150},
         }
 
-    def _send(self, answer: Body, *, status: int = 200, headers: dict[str, str] | None = None) -> None:
-        self._send_bytes(json.dumps(answer).encode(), "application/json", status=status, headers=headers)
-
-    def _send_bytes(
-        self, data: bytes, content_type: str, *, status: int = 200, headers: dict[str, str] | None = None
-    ) -> None:
-        self.send_response(status)
-        for name, value in {"Content-Type": content_type, **(headers or {})}.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_: object) -> None:
-        """Says nothing."""
-
 
 def main() -> None:
-    """The program: a stand-in for vLLM that notes what it is asked, and dies after so many answers."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--asked", type=Path, required=True)
-    parser.add_argument("--die-after", type=int, required=True, help="answers; below 0: dies while starting")
+    """The program."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, default=0, help="0 (default): a free one; the address is printed")
+    parser.add_argument("--log", type=Path, help="file for a line about every request")
+    parser.add_argument("--seconds", type=float, default=0.0, help="that an answer takes")
+    parser.add_argument("--chat", default=None, metavar="MODULE:FUNCTION", help="what chat requests get")
+    parser.add_argument("--share", type=float, default=0.0, help="of the calls that meet a fault")
+    parser.add_argument("--faults", nargs="*", default=[], choices=[*FAULTS, *BAD_ANSWERS])
+    parser.add_argument("--seed", type=int, default=0, help="of the faults")
+    parser.add_argument("--die-after", type=int, help="answers; below 0: dies while starting")
     options = parser.parse_args()
     print("loading the weights", flush=True)
-    if options.die_after < 0:
+    if options.die_after is not None and options.die_after < 0:
         sys.exit(LAST_WORDS)
-    lock = threading.Lock()
-    count = 0
+    fake = FakeOpenAI(port=options.port, log=options.log)
+    fake.seconds = options.seconds
+    fake.fault = mixed(options.share, options.faults, seed=options.seed)
+    if options.chat is not None:
+        module, _, name = options.chat.partition(":")
+        fake.chat = getattr(importlib.import_module(module), name)
+    if options.die_after is not None:
 
-    def note_or_die(body: Body, before: int) -> None:
-        nonlocal count
-        with lock:
-            with options.asked.open("a") as asked:
-                asked.write(json.dumps({"seed": body["seed"], "model": body["model"]}) + "\n")
-            if count >= options.die_after:
+        def die(body: Body, before: int) -> None:
+            if len(fake.answered) >= options.die_after:
                 print(LAST_WORDS, flush=True)
                 os._exit(1)
-            count += 1
 
-    fake = FakeOpenAI(port=options.port)
-    fake.fault = note_or_die
+        fake.fault = die
+    print(fake.base_url, flush=True)
     fake.serve()
 
 

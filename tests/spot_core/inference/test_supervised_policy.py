@@ -32,13 +32,14 @@ def vllm(tmp_path, monkeypatch):
     """Puts the fake program in vLLM's place; returns a function that says after how many answers each start dies."""
     monkeypatch.setattr(server, "_POLL_SECONDS", 0.05)
     monkeypatch.setattr(policy_module, "_WATCH_SECONDS", 0.05)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))  # where `tests` is found
 
     def dies_after(*answers: int) -> None:
         lives = iter(answers)
 
         def command(model_path: Path, engine: EngineConfig, port: int, trust_remote_code: bool) -> list[str]:
-            program = [sys.executable, fake_openai.__file__, "--port", str(port)]
-            return [*program, "--asked", str(tmp_path / "asked.jsonl"), "--die-after", str(next(lives))]
+            program = [sys.executable, "-m", fake_openai.__name__, "--port", str(port)]
+            return [*program, "--log", str(tmp_path / "asked.jsonl"), "--die-after", str(next(lives))]
 
         monkeypatch.setattr(server, "_command", command)
 
