@@ -7,7 +7,9 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("module", ["benchmarks.change_ratio", "benchmarks.checker", "benchmarks.filter_scale"])
+@pytest.mark.parametrize(
+    "module", ["benchmarks.change_ratio", "benchmarks.checker", "benchmarks.filter_scale"]
+)
 def test_without_the_shared_data_a_benchmark_says_what_to_set(module, tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", module],
