@@ -9,6 +9,7 @@ import atexit
 import functools
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -25,7 +26,7 @@ from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from spot_core.checker.rules import SlowCase, decide
 from spot_core.checker.verdict import CheckItem, Decision, Verdict
-from spot_core.checker.worker import DEFAULT_MEMORY_BYTES, compare, start_worker
+from spot_core.checker.worker import DEFAULT_MEMORY_BYTES, compare, load_seconds, start_worker
 from spot_core.errors import EngineError
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,8 @@ POOL_LOST_POLL_SECONDS = 1.0
 """How often a waiting row looks whether the pool still lives: pebble drops queued tasks of a broken pool."""
 POOL_STUCK_SECONDS = 30.0
 """When no comparison was under way for so long, tasks are lost: a worker was killed between taking one and saying so."""
+POOL_START_SECONDS = 300.0
+"""The same for a pool whose workers have not begun anything yet: loading SymPy may take long on a busy machine."""
 MOST_LOSSES = 5
 """How often a row is handed over again after it got lost without having been begun."""
 DEFAULT_TIMEOUT_SECONDS = 2.0
@@ -90,6 +93,7 @@ class CheckerPool:
         self._timeout_seconds = timeout_seconds
         self._memory_bytes = memory_bytes
         self._has_worked = False
+        self._has_begun = False  # the pool of this moment
         self._lock = threading.Lock()
         self._pool: ProcessPool | None = None
         self._futures: WeakSet[ProcessFuture] = WeakSet()  # what this pool was given
@@ -155,8 +159,9 @@ class CheckerPool:
             error = self._wait(row.future)
             self._has_worked |= error is None or isinstance(error, TimeoutError | ProcessExpired)
             if error is None:
+                self._has_begun = True
                 return row.future.result()
-            if isinstance(error, TimeoutError):
+            if isinstance(error, TimeoutError) or _was_alarmed(error):
                 return ("timeout", "time_limit"), self._timeout_seconds
             # A worker may have died of this very row, or been killed by chance: one more try tells.
             if isinstance(error, ProcessExpired):
@@ -184,8 +189,10 @@ class CheckerPool:
             except TimeoutError:
                 with self._lock:
                     if any(other.running() for other in list(self._futures)):
+                        self._has_begun = True
                         moved = time.monotonic()
-                    stuck = time.monotonic() - moved > POOL_STUCK_SECONDS
+                    limit = POOL_STUCK_SECONDS if self._has_begun else POOL_START_SECONDS
+                    stuck = time.monotonic() - moved > limit
                     if self._pool is None or not self._pool.active or stuck:
                         self._discard()
 
@@ -193,6 +200,7 @@ class CheckerPool:
         with self._lock:
             if self._pool is None or not self._pool.active:
                 self._discard()
+                self._has_begun = False
                 self._pool = ProcessPool(
                     self._workers,
                     initializer=start_worker,
@@ -200,7 +208,8 @@ class CheckerPool:
                     context=_SpawnContext(),
                 )
             args = (compare, case, self._timeout_seconds)
-            future = self._pool.schedule(_timed, args=args, timeout=self._timeout_seconds)
+            limit = self._timeout_seconds + load_seconds(case.kind)
+            future = self._pool.schedule(_timed, args=args, timeout=limit)
             self._futures.add(future)
             return future
 
@@ -212,6 +221,11 @@ class CheckerPool:
         for future in list(self._futures):  # a pool that is stopped leaves what it has not begun as it is
             future.cancel()
         self._futures = WeakSet()
+
+
+def _was_alarmed(error: BaseException) -> bool:
+    """Whether a worker ended itself at the time limit; see `worker.compare`."""
+    return isinstance(error, ProcessExpired) and error.exitcode == -signal.SIGALRM
 
 
 def _is_known(row: Verdict | _Pending) -> bool:

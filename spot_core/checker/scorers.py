@@ -41,6 +41,14 @@ def load_plugin(kind: str) -> Plugin:
         raise ConfigError(f"the checker {kind!r} ({found[0].value}) cannot be loaded: {error}") from error
 
 
+def load_scorer(kind: str) -> None:
+    """Loads the packages that a kind of its own needs, which may take longer than a row's time limit."""
+    if kind == "reasoning_gym":
+        import reasoning_gym  # noqa: F401, PLC0415 - optional, and only workers need it
+    else:
+        load_plugin(kind)
+
+
 def score_by_plugin(kind: str, response: str, gold: str, metadata: str | None) -> Decision:
     """The plug-in's opinion; what it raises makes the row ambiguous."""
     plugin = load_plugin(kind)

@@ -94,7 +94,7 @@ def test_killed_idle_and_busy_workers_are_replaced(pool: CheckerPool) -> None:
 def test_many_rows_keep_their_order_though_their_workers_are_killed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pool_module, "POOL_STUCK_SECONDS", 5.0)
+    monkeypatch.setattr(pool_module, "POOL_STUCK_SECONDS", 10.0)
     forms = ("A: {}", r"\boxed{{{}}}", r"\boxed{{\frac{{x}}{{{}}}}}")
     items = [
         CheckItem(forms[n % 10 % 3].format(n + 2), f"x/{n + 2}" if n % 10 % 3 == 2 else str(n + 2))

@@ -1,0 +1,123 @@
+"""An Oracle's own server starts when it is needed, is started again when it dies, and never outlives the stage."""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from spot_core.config.engine import EngineConfig
+from spot_core.config.model import ModelConfig
+from spot_core.demo import STUDENT_PATH
+from spot_core.errors import EngineError, OutageError, TooLongError
+from spot_core.inference import served as served_module
+from spot_core.inference import server
+from spot_core.inference.served import ServedModel
+from tests.spot_core.inference import fake_openai
+
+SETTINGS = {"model": "teacher", "temperature": 0.0, "max_tokens": 50, "extra_body": {}}
+
+
+@pytest.fixture
+def vllm(tmp_path, monkeypatch):
+    """Puts the fake program in vLLM's place; returns a function that says after how many answers each start dies."""
+    monkeypatch.setattr(server, "_POLL_SECONDS", 0.05)
+    monkeypatch.setattr(served_module, "_RETRIES", 0)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))  # where `tests` is found
+
+    def dies_after(*answers: int) -> None:
+        lives = iter(answers)
+
+        def command(model_path: Path, engine: EngineConfig, port: int, trust_remote_code: bool) -> list[str]:
+            program = [sys.executable, "-m", fake_openai.__name__, "--port", str(port)]
+            return [*program, "--log", str(tmp_path / "asked.jsonl"), "--die-after", str(next(lives))]
+
+        monkeypatch.setattr(server, "_command", command)
+
+    return dies_after
+
+
+def ask(tmp_path, count, *, max_model_len=200, text="What is it?", **engine):
+    """As many questions at once; replies or errors, and which processes of ours were left at the end."""
+
+    async def all_at_once():
+        settings = EngineConfig(max_model_len=max_model_len, startup_timeout_seconds=30, **engine)
+        served = ServedModel(
+            STUDENT_PATH,
+            ModelConfig(path="demo-student"),
+            settings,
+            log_folder=tmp_path / "logs",
+            timeout_seconds=20,
+            connections=4,
+        )
+        questions = ([{"role": "user", "content": f"{n}: {text}"}] for n in range(count))
+        try:
+            return await asyncio.gather(
+                *(served.chat(messages, **SETTINGS) for messages in questions), return_exceptions=True
+            )
+        finally:
+            await served.close()
+
+    return asyncio.run(all_at_once())
+
+
+def servers_left() -> list[psutil.Process]:
+    return [p for p in psutil.Process().children(recursive=True) if fake_openai.__name__ in p.cmdline()]
+
+
+def asked(tmp_path):
+    return [json.loads(line) for line in (tmp_path / "asked.jsonl").read_text().splitlines()]
+
+
+def test_it_serves_while_it_is_asked_and_not_longer(vllm, tmp_path):
+    vllm(1000)
+    replies = ask(tmp_path, 20)
+    assert all(reply["choices"] for reply in replies)
+    assert len(asked(tmp_path)) == 20
+    assert {request["model"] for request in asked(tmp_path)} == {server.SERVED_NAME}
+    assert servers_left() == []
+
+
+def test_without_a_question_nothing_starts(vllm, tmp_path):
+    vllm()
+    assert ask(tmp_path, 0) == []
+    assert not (tmp_path / "logs").exists()
+
+
+def test_a_server_that_dies_is_started_again_and_every_question_answered(vllm, tmp_path):
+    vllm(6, 8, 1000)
+    replies = ask(tmp_path, 20)
+    assert all(not isinstance(reply, Exception) for reply in replies), replies
+    assert len(list((tmp_path / "logs").iterdir())) == 3
+
+
+def test_two_starts_without_an_answer_are_an_outage_that_shows_the_log(vllm, tmp_path):
+    vllm(0, 0)
+    replies = ask(tmp_path, 5)
+    assert {type(reply) for reply in replies} == {OutageError}
+    assert fake_openai.LAST_WORDS in str(replies[0])
+    assert servers_left() == []
+
+
+def test_a_server_that_cannot_start_says_why(vllm, tmp_path):
+    vllm(-1, -1)
+    replies = ask(tmp_path, 1)
+    assert isinstance(replies[0], EngineError)
+    assert fake_openai.LAST_WORDS in str(replies[0])
+
+
+def test_a_prompt_that_fills_the_context_is_not_sent(vllm, tmp_path):
+    vllm(1000)
+    replies = ask(tmp_path, 2, max_model_len=16, text="x" * 100)
+    assert {type(reply) for reply in replies} == {TooLongError}
+    assert not (tmp_path / "logs").exists()
+
+
+def test_a_server_that_exists_is_asked_by_the_name_of_its_model(tmp_path):
+    with fake_openai.FakeOpenAI(model="there/already") as fake:
+        [reply] = ask(tmp_path, 1, base_url=fake.base_url)
+        assert reply["choices"]
+        assert fake.asked[0]["model"] == "there/already"
+        assert fake.asked[0]["max_tokens"] == 50
