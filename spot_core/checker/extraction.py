@@ -8,7 +8,8 @@ closing sentence. Numbers that merely occur in the text are never taken.
 import functools
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from operator import itemgetter
 
 from spot_core.checker.notation import has_prose, is_words, normalised
 from spot_core.checker.quantity import read_quantity
@@ -82,6 +83,10 @@ class Extraction:
     """False for a conclusion that was not announced as the answer: it can confirm the gold, never refute it."""
     box_list: str | None = None
     """All boxes of the closing statement joined by commas, where more than one stands there."""
+    start: int = field(default=0, compare=False)
+    """Where its announcement begins in the visible text: the box, the tag, `####`, "answer is", …"""
+    end: int = field(default=0, compare=False)
+    """Where the answer, its box or tag included, ends in the visible text."""
 
 
 def visible_text(response: str) -> str:
@@ -149,7 +154,9 @@ def _closing_boxes(text: str) -> Extraction | None:
     joined = ", ".join(content for _, _, content in together) if len(together) > 1 else None
     if joined is not None and len(joined) > MAX_ANSWER_CHARS:
         joined = None
-    return Extraction(_without_announcement(answer), "boxed", box_list=joined)
+    return Extraction(
+        _without_announcement(answer), "boxed", box_list=joined, start=together[0][0], end=boxes[-1][1]
+    )
 
 
 def _without_announcement(answer: str) -> str:
@@ -164,8 +171,10 @@ def _without_announcement(answer: str) -> str:
 
 def _boxed_token(text: str) -> Extraction | None:
     """`\\boxed 5`: TeX boxes what comes next."""
-    tokens = _BOXED_TOKEN.findall(text)
-    return Extraction(_clean(tokens[-1]), "boxed") if tokens and _clean(tokens[-1]) else None
+    tokens = list(_BOXED_TOKEN.finditer(text))
+    if not tokens or not (answer := _clean(tokens[-1][1])):
+        return None
+    return Extraction(answer, "boxed", start=tokens[-1].start(), end=tokens[-1].end())
 
 
 def _tagged(text: str) -> Extraction | None:
@@ -173,11 +182,13 @@ def _tagged(text: str) -> Extraction | None:
     found, opened = None, None
     for tag in _TAG.finditer(text):
         if not tag[1]:
-            opened = tag.end()
+            opened = tag
         elif opened is not None:
-            content = text[opened : tag.start()].strip()
-            found, opened = (_without_announcement(content) if content else found), None
-    return Extraction(found, "answer_tag") if found else None
+            if content := text[opened.end() : tag.start()].strip():
+                answer = _without_announcement(content)
+                found = Extraction(answer, "answer_tag", start=opened.start(), end=tag.end())
+            opened = None
+    return found
 
 
 def _clean(answer: str) -> str:
@@ -191,16 +202,17 @@ def _clean(answer: str) -> str:
 
 
 def _announced(text: str, prefixes: tuple[str, ...]) -> Extraction | None:
-    last_line = text.rstrip().rsplit("\n", 1)[-1]
+    end = len(text.rstrip())
+    last_line = text[:end].rsplit("\n", 1)[-1]
     if (match := _LAST_LINE_A.match(last_line)) and (answer := _clean(match[1])):
-        return Extraction(answer, "a_line")
-    forms = [(match.end(), "answer_line") for match in _LINE_FORM.finditer(text)]
-    forms += [(match.end(), "answer_sentence") for match in _SENTENCE_FORM.finditer(text)]
+        return Extraction(answer, "a_line", start=end - len(last_line), end=end)
+    forms = [(*match.span(), "answer_line") for match in _LINE_FORM.finditer(text)]
+    forms += [(*match.span(), "answer_sentence") for match in _SENTENCE_FORM.finditer(text)]
     for prefix in prefixes:
         pattern = rf"^[ \t]*{_BOLD}{re.escape(prefix)}{_BOLD}"
         found = re.finditer(pattern, text, re.IGNORECASE | re.MULTILINE)
-        forms += [(match.end(), "answer_prefix") for match in found]
-    for start, form in sorted(forms, reverse=True)[:MAX_ANNOUNCEMENTS]:
+        forms += [(*match.span(), "answer_prefix") for match in found]
+    for begin, start, form in sorted(forms, key=itemgetter(1, 2), reverse=True)[:MAX_ANNOUNCEMENTS]:
         # The value may stand on the next line, or open a display formula over several lines.
         rest = text[start : start + MAX_ANSWER_CHARS].lstrip(" \t*\n")
         formula = _MATH_LIST.match(rest)
@@ -211,16 +223,18 @@ def _announced(text: str, prefixes: tuple[str, ...]) -> Extraction | None:
             line = _OTHER.sub("", rest.split("\n", 1)[0])
             answer = _REASON.sub("", _SENTENCE_END.split(line, maxsplit=1)[0])
         if answer := _clean(answer):
-            return Extraction(answer, form)
+            end = text.index(answer, start) + len(answer)
+            return Extraction(answer, form, start=begin, end=end)
     return None
 
 
 def _whole_response(text: str) -> Extraction | None:
+    end = len(text)
     text = text.strip()
     if not text or len(text) > MAX_ANSWER_CHARS:
         return None
     if _BARE_NUMBER.fullmatch(text) or _BARE_MATH.fullmatch(text):
-        return Extraction(_clean(text), "whole_response")
+        return Extraction(_clean(text), "whole_response", end=end)
     plain = (
         normalised(text)
         if len(text) <= MAX_SHORT_ANSWER and "\n" not in text and _BOX_WORD not in text
@@ -231,18 +245,21 @@ def _whole_response(text: str) -> Extraction | None:
     ):
         return None
     # A word may be an answer, or all that the model had to say.
-    return Extraction(_clean(text), "whole_response", certain=not is_words(plain))
+    return Extraction(_clean(text), "whole_response", certain=not is_words(plain), end=end)
 
 
 def _conclusion(text: str) -> Extraction | None:
     """The value of a closing sentence: its last formula, or a number after "is" in a "Therefore …" sentence."""
-    line = text.rstrip()[-MAX_ANSWER_CHARS:].rsplit("\n", 1)[-1].strip()
+    end = len(text.rstrip())
+    line = text[:end][-MAX_ANSWER_CHARS:].rsplit("\n", 1)[-1].lstrip()
     formulas = list(_MATH_LIST.finditer(line))
     if formulas and _AFTER_MATH.fullmatch(line, formulas[-1].end()):
-        return Extraction(formulas[-1].group(), "conclusion", certain=False)
+        start = end - len(line) + formulas[-1].start()
+        return Extraction(formulas[-1].group(), "conclusion", certain=False, start=start, end=end)
     sentence = _SENTENCE_END.split(line)[-1]
     if _CONCLUSION.match(sentence) and (match := _CONCLUDED_VALUE.search(sentence)):
-        return Extraction(_clean(match[1]), "conclusion", certain=False)
+        start = end - len(sentence) + match.start(1)
+        return Extraction(_clean(match[1]), "conclusion", certain=False, start=start, end=end)
     return None
 
 

@@ -1,7 +1,10 @@
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from benchmarks.fuzz_checker.pieces import PIECES
 from spot_core.checker import CheckItem
 from spot_core.checker.extraction import extract_answer, visible_text
 from spot_core.checker.rules import decide
@@ -33,6 +36,38 @@ def test_final_answer_is_found_in_its_usual_forms(response: str, answer: str, fo
     found = extract_answer(response)
     assert found is not None
     assert (found.answer, found.form) == (answer, form)
+
+
+@pytest.mark.parametrize(
+    ("response", "statement"),
+    [
+        (
+            r"So \boxed{4} it is. That was wrong, as a look at all the cases shows: \boxed{\frac{1}{2}}. Done",
+            r"\boxed{\frac{1}{2}}",
+        ),
+        (r"The roots are $\boxed{-2}$ and $\boxed{1}$.", r"\boxed{-2}$ and $\boxed{1}"),
+        (r"thus \boxed 5, as shown", r"\boxed 5,"),
+        ("<think>5</think>It is <answer> B </answer>!", "<answer> B </answer>"),
+        ("2 * 9 = 18.\nA: 18  \n", "A: 18"),
+        ("1,080 in all\n#### 1,080\nDone", "#### 1,080"),
+        ("We add. The answer is exactly 7 because it is.", "answer is exactly 7"),
+        ("x\n**Final Answer**\n\n$\\frac12$\n", "**Final Answer**\n\n$\\frac12$"),
+        ("  -5 ", "  -5 "),
+        ("It holds. Therefore the total is 48.", "48."),
+        ("We find that $x < 3$.", "$x < 3$."),
+    ],
+)
+def test_the_place_of_the_statement_is_told(response: str, statement: str) -> None:
+    found = extract_answer(response)
+    assert found is not None
+    assert visible_text(response)[found.start : found.end] == statement
+
+
+@given(st.lists(st.sampled_from([*PIECES, " ", "\n"]) | st.text(max_size=4), max_size=30).map("".join))
+def test_the_answer_stands_in_its_place_whatever_the_text(response: str) -> None:
+    if (found := extract_answer(response)) is not None:
+        statement = visible_text(response)[found.start : found.end]
+        assert found.answer in statement or "boxed" in statement  # a box in a box is unwrapped
 
 
 @pytest.mark.parametrize(
