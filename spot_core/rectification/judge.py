@@ -103,7 +103,7 @@ class Judge:
             "flags": (
                 *[RETOKENIZED] * tokens.retokenized,
                 *[INEXACT_TOKENS] * (not tokens.exact),
-                *quality_flags(failure, rectified),
+                *quality_flags(failure, rectified, rectified_tokens=len(chosen)),
             ),
             "change_ratio": change_ratio(rejected, chosen),
             "shared_prefix_tokens": shared_prefix_length(rejected, chosen),
