@@ -33,6 +33,11 @@ def is_local(path: str) -> bool:
     return path.startswith((".", "/", "~")) or Path(path).expanduser().exists()
 
 
+def name_of(model: ModelConfig) -> str:
+    """Name of a model as others know it: where its folder lies on this machine is nobody's business."""
+    return Path(model.path).name if is_local(model.path) else model.path
+
+
 def resolve_model(model: ModelConfig, *, download: bool = True) -> Path | None:
     """Returns the folder with the model's files.
 

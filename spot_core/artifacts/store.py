@@ -199,6 +199,20 @@ class ArtifactStore:
             )
         return artifact
 
+    def open(self, stage: str, key: str, generation: int) -> Artifact:
+        """The artifact of this very generation, as a run recorded it.
+
+        Raises:
+            ArtifactError: it is not there any more, incomplete or damaged.
+        """
+        folder = self.root / stage / key / str(generation)
+        manifest = read_manifest(folder)
+        if manifest is None:
+            raise ArtifactError(f"{folder} is no complete artifact any more: run stage {stage!r} again")
+        if problem := self.damage(folder):
+            raise ArtifactError(f"artifact {stage}/{key} is damaged ({problem}): run stage {stage!r} again")
+        return Artifact(folder, manifest)
+
     def next_generation(self, recipe: Recipe) -> int:
         """The generation that a refresh of this recipe writes: one above the newest complete one."""
         newest = self.find(recipe)

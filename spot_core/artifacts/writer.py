@@ -96,7 +96,7 @@ class ArtifactWriter:
             stale.unlink()
         parts = [
             entry_for(self.folder, path, rows=count)
-            for path, count in _write_parts(self.folder, batches, schema, what=self.recipe.stage)
+            for path, count in write_parts(self.folder, batches, schema, what=self.recipe.stage)
         ]
         extra = [entry_for(self.folder, path) for path in _expand(files)]
         manifest = Manifest(
@@ -164,15 +164,19 @@ def _checked(batches: Iterable[pa.RecordBatch], schema: pa.Schema, *, what: str)
         yield batch
 
 
-def _write_parts(
-    folder: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema, *, what: str
+def write_parts(
+    folder: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema, *, what: str, stem: str = "part"
 ) -> Iterator[tuple[Path, int]]:
-    """Yields path and row count of each part; an artifact without rows has one empty part."""
+    """Writes ``<stem>-00000.parquet`` and so on; yields path and row count of each, one empty part for no rows.
+
+    Raises:
+        ArtifactError: a batch does not fit the schema.
+    """
     groups = regrouped(_checked(batches, schema, what=what), schema, rows=ROWS_PER_GROUP)
     first = next(groups, schema.empty_table())
     number = 0
     while first is not None:
-        path = folder / f"part-{number:05d}.parquet"
+        path = folder / f"{stem}-{number:05d}.parquet"
         yield path, _write(path, chain([first], islice(groups, ROWS_PER_PART // ROWS_PER_GROUP - 1)), schema)
         first = next(groups, None)
         number += 1

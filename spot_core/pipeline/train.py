@@ -10,10 +10,9 @@ import pyarrow.parquet as pq
 
 from spot_core.artifacts import Artifact, ArtifactWriter, Recipe, schemas
 from spot_core.artifacts.journal import read_plain_lines
-from spot_core.config.model import ModelConfig
 from spot_core.config.spot import SpotConfig
 from spot_core.config.train import TrainConfig, result_settings
-from spot_core.models import is_local
+from spot_core.models import is_local, name_of
 from spot_core.pipeline.progress import Progress, silent
 from spot_core.report.model_card import model_card
 from spot_core.training import checkpoints
@@ -123,7 +122,7 @@ def make_train(
     job = TrainingJob(
         mode="train",
         model_path=model_path,
-        base_model=_name_of(config.model),
+        base_model=name_of(config.model),
         trust_remote_code=config.model.trust_remote_code,
         pairs=(write_pairs(rectified, writer.work),),
         reference=tuple(reference.parts),
@@ -153,7 +152,7 @@ def make_train(
     steps = list(read_plain_lines(job.metrics_path))
     card = model_card(
         train,
-        base=_name_of(config.model),
+        base=name_of(config.model),
         base_on_hub=not is_local(config.model.path),
         trust_remote_code=config.model.trust_remote_code,
         sources={"train": writer.recipe.key, **writer.recipe.inputs},
@@ -190,8 +189,3 @@ class _Follower:
 
     def on_progress(self, done: int, total: int) -> None:
         self._progress(done, total, note=self._note)
-
-
-def _name_of(model: ModelConfig) -> str:
-    """Name of the base model as others know it: where its folder lies on this machine is nobody's business."""
-    return Path(model.path).name if is_local(model.path) else model.path
