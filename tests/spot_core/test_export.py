@@ -21,7 +21,7 @@ from spot_core.demo import STUDENT_PATH
 from spot_core.demo.chains import draw_chain, slipped_values, values_after, write_response
 from spot_core.errors import ArtifactError, ConfigError, SpotError
 from spot_core.export import Form, export_pairs
-from spot_core.pipeline.rectify import statistics
+from spot_core.rectification.statistics import statistics
 from spot_core.runs import Run
 
 Row = dict[str, Any]
