@@ -9,12 +9,11 @@ import difflib
 import gzip
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from spot_core.config.questions import ColumnMapping, FileQuestions
 from spot_core.datasets.records import Record, RowSource, needed_columns, not_readable
 from spot_core.errors import InputError
 
@@ -24,18 +23,18 @@ PARQUET_BATCH_ROWS = 4_096
 _CONVERT = "Save it as UTF-8 JSON Lines, one object per line."
 
 
-def open_file(source: FileQuestions) -> RowSource:
-    """The file's rows.
+def open_file(name: str, paths: Sequence[str]) -> RowSource:
+    """The rows of the file ``name``; of a table, the columns that hold ``paths`` and no others.
 
     Raises:
         InputError: the file does not exist, is empty, or is broken as a whole (JSON array, Parquet).
     """
-    path = existing_file(source.path)
+    path = existing_file(name)
     if path.stat().st_size == 0:
-        raise InputError(f"{path} is empty: it needs at least one row with a question and an answer")
+        raise InputError(f"{path} is empty: it needs at least one row")
     title, ending = str(path), path.name.lower().removesuffix(".gz")
     if ending.endswith(".parquet"):
-        records = _read_parquet(path, source.columns)
+        records = _read_parquet(path, paths)
     elif ending.endswith(".csv"):
         records = _read_csv(path)
     elif ending.endswith(".json") and _first_character(path) == b"[":
@@ -177,7 +176,7 @@ def _read_csv(path: Path) -> Iterator[Record]:
                 yield Record(line, dict(zip(header, row, strict=True)))
 
 
-def _read_parquet(path: Path, columns: ColumnMapping) -> Iterator[Record]:
+def _read_parquet(path: Path, paths: Sequence[str]) -> Iterator[Record]:
     import pyarrow as pa  # noqa: PLC0415 - a tenth of a second that other formats need not pay
     import pyarrow.parquet as pq  # noqa: PLC0415
 
@@ -185,7 +184,7 @@ def _read_parquet(path: Path, columns: ColumnMapping) -> Iterator[Record]:
     try:
         with pq.ParquetFile(path) as file:
             number = 0
-            needed = needed_columns(columns, file.schema_arrow.names)
+            needed = needed_columns(paths, file.schema_arrow.names)
             for batch in file.iter_batches(batch_size=PARQUET_BATCH_ROWS, columns=needed):
                 for content in batch.to_pylist():
                     number += 1

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from spot_core.config.questions import HubQuestions
-from spot_core.datasets.records import Record, RowSource, needed_columns, not_readable
+from spot_core.datasets.records import Record, RowSource, all_paths, needed_columns, not_readable
 
 BATCH_ROWS = 1_000
 _REMEDY = (
@@ -30,7 +30,7 @@ def open_hub(source: HubQuestions) -> RowSource:
         data = datasets.load_dataset(source.name, source.subset, split=source.split, revision=source.revision)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise not_readable(_title(source), error, _REMEDY) from error
-    needed = needed_columns(source.columns, data.column_names)
+    needed = needed_columns(all_paths(source.columns), data.column_names)
     return RowSource(_title(source), source.name, _rows(data.select_columns(needed)))
 
 

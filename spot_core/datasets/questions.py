@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from spot_core.config.questions import ColumnMapping, FileQuestions, GeneratorQuestions, HubQuestions
+from spot_core.datasets.census import Census
 from spot_core.datasets.files import existing_file, open_file
 from spot_core.datasets.hub import hub_fingerprint, open_hub
-from spot_core.datasets.records import SHOWN_CHARS, Record, RowSource, is_missing, mapped_paths, value_at
+from spot_core.datasets.records import SHOWN_CHARS, Record, RowSource, all_paths, mapped_paths
 from spot_core.datasets.repeats import Asked, Repeats, find_repeats
 from spot_core.datasets.rows import RowProblem, row_of
-from spot_core.errors import InputError
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,10 @@ def read_questions(source: Source, *, whole: bool = False) -> Questions:
     """
     if isinstance(source, GeneratorQuestions):
         return _generated(source)
-    opened = open_file(source) if isinstance(source, FileQuestions) else open_hub(source)
+    if isinstance(source, FileQuestions):
+        opened = open_file(source.path, all_paths(source.columns))
+    else:
+        opened = open_hub(source)
     reader = _Reader(opened, source.columns)
     for record in opened.records:
         reader.add(record)
@@ -102,17 +105,10 @@ class _Reader:
         self._first_lines: dict[tuple[str, str | None], int] = {}  # (question_id, response) → line
         self._asked: dict[str, Asked] = {}  # by question_id
         self._duplicates = 0
-        self._columns_found: dict[str, None] = {}
-        self._absent = Counter[str]()  # mapped path → records without it
-        self._records = 0
+        self._census = Census(opened.title, mapped_paths(columns))
 
     def add(self, record: Record) -> None:
-        self._records += 1
-        if record.content is not None:
-            self._columns_found |= dict.fromkeys(record.content)
-            self._absent.update(
-                p for p in mapped_paths(self._columns) if is_missing(value_at(record.content, p))
-            )
+        self._census.add(record)
         try:
             row = row_of(record, self._columns, self._opened.name)
         except RowProblem as problem:
@@ -144,7 +140,9 @@ class _Reader:
             set_aside["duplicate"] += more
             self._reject(0, f"duplicate: {more} further duplicates that are not listed", "")
         if not rows:
-            raise self._nothing_usable(set_aside)
+            first = (self._rejected[0]["line"], self._rejected[0]["reason"]) if self._rejected else None
+            needs = "one question with its answer"
+            raise self._census.nothing_usable(set_aside, first, needs=needs, setting="questions.columns")
         self._warn_of(repeats)
         rejected = sorted(self._rejected, key=lambda rejected: rejected["line"])
         return Questions(rows, rejected, set_aside, len(repeats.near_conflicts))
@@ -169,22 +167,4 @@ class _Reader:
     def _reject(self, line: int, reason: str, content: str) -> None:
         self._rejected.append(
             {"file": self._opened.title, "line": line, "reason": reason, "content": content}
-        )
-
-    def _nothing_usable(self, set_aside: Counter[str]) -> InputError:
-        if self._records == 0:
-            return InputError(
-                f"{self._opened.title} holds no rows: it needs at least one question with its answer"
-            )
-        nowhere = [path for path, count in self._absent.items() if count == self._records]
-        if nowhere:
-            return InputError(
-                f"{self._opened.title} has no column {', '.join(map(repr, nowhere))}; it has "
-                f"{', '.join(map(repr, self._columns_found))}: set questions.columns to the names of this source"
-            )
-        counted = ", ".join(f"{reason} ({count})" for reason, count in set_aside.most_common())
-        first = self._rejected[0]
-        return InputError(
-            f"{self._opened.title} holds no usable row. Of {self._records} rows: {counted}. "
-            f"The first, line {first['line']}: {first['reason']}. Correct the rows, or questions.columns"
         )

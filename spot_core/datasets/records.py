@@ -1,6 +1,6 @@
 """One row of a source before anything is known about its columns."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,14 +74,18 @@ def optional_paths(columns: ColumnMapping) -> list[str]:
     return [path for path in (columns.checker, columns.metadata) if path is not None]
 
 
+def all_paths(columns: ColumnMapping) -> list[str]:
+    """Every path that is looked up in a row."""
+    return [*mapped_paths(columns), *optional_paths(columns)]
+
+
 def top_level(path: str, names: list[str]) -> str:
     """The column of a table that a path starts in."""
     return path if path in names else path.partition(".")[0]
 
 
-def needed_columns(columns: ColumnMapping, names: list[str]) -> list[str]:
-    """The table's columns to read; all of them where a mapped one is missing, so that the error can list them."""
-    paths = [*mapped_paths(columns), *optional_paths(columns)]
+def needed_columns(paths: Iterable[str], names: list[str]) -> list[str]:
+    """The table's columns that hold the paths; all of them where one is missing, so that the error can list them."""
     needed = list(dict.fromkeys(top_level(path, names) for path in paths))
     return needed if set(needed) <= set(names) else names
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from typing import Any
+from typing import Any, Protocol
 
 from spot_core.config.checker import require_kind
 from spot_core.config.questions import ColumnMapping
@@ -11,10 +11,22 @@ from spot_core.datasets.records import Record, is_missing, value_at
 
 UNKNOWN_FINISH_REASON = "unknown"
 """What imported responses get whose source does not say how they ended."""
-
+STOPPED = "stop"
+"""How a response ended that ended by itself: one that is empty consists of the end of turn alone."""
 
 _BLANK = ("",)
 """What CSV has for no value."""
+
+
+class QuestionColumns(Protocol):
+    """Where a source has its question, and what stands around it."""
+
+    @property
+    def question(self) -> str: ...
+    @property
+    def strip_prefix(self) -> str: ...
+    @property
+    def strip_suffix(self) -> str: ...
 
 
 class RowProblem(Exception):  # noqa: N818 - a row's fault, not the program's
@@ -39,10 +51,8 @@ def row_of(record: Record, columns: ColumnMapping, source: str) -> dict[str, Any
     """
     if record.content is None:
         raise RowProblem(record.problem)
-    question = _stripped(_text(record, "question", columns.question), columns)
+    question = question_text(record, columns)
     answer = _text_or_number(record, "answer", columns.answer)
-    if not question:
-        raise RowProblem("empty question")
     if not answer:
         raise RowProblem("empty answer")
     row: dict[str, Any] = {
@@ -57,16 +67,18 @@ def row_of(record: Record, columns: ColumnMapping, source: str) -> dict[str, Any
         "metadata": _metadata(record, columns.metadata),
     }
     if columns.response is not None:
-        row["response"] = _text(record, "response", columns.response)
-        reason = columns.finish_reason and _text(record, "finish_reason", columns.finish_reason)
+        row["response"] = text_of(record, "response", columns.response)
+        reason = columns.finish_reason and text_of(record, "finish_reason", columns.finish_reason)
         row["finish_reason"] = reason or UNKNOWN_FINISH_REASON
+        if not row["response"] and reason != STOPPED:
+            raise RowProblem("empty response: there is nothing to learn from")
     return row
 
 
 def _checker(record: Record, path: str | None) -> str | None:
     if path is None or value_at(record.content, path) in _BLANK or is_missing(value_at(record.content, path)):
         return None
-    name = _text(record, "checker", path)
+    name = text_of(record, "checker", path)
     try:
         require_kind(name)
     except ValueError as error:
@@ -99,23 +111,69 @@ def _value(record: Record, field: str, path: str) -> Any:
     return value
 
 
-def _text(record: Record, field: str, path: str) -> str:
+def question_text(record: Record, columns: QuestionColumns) -> str:
+    """The question as text, without the instructions that the source wraps around it.
+
+    Raises:
+        RowProblem: it is missing, empty or worded otherwise, no text or conversation of one message, or not valid.
+    """
+    value = _value(record, "question", columns.question)
+    if isinstance(value, list):
+        value = _only_message(value, columns.question)
+    if not isinstance(value, str):
+        raise RowProblem(f"question is not text: {type(value).__name__}")
+    if question := _stripped(_valid(value, "question"), columns):
+        return question
+    raise RowProblem("empty question")
+
+
+def text_of(record: Record, field: str, path: str) -> str:
+    """The text under a path.
+
+    Raises:
+        RowProblem: it is missing, no text, or not valid.
+    """
     value = _value(record, field, path)
     if not isinstance(value, str):
         raise RowProblem(f"{field} is not text: {type(value).__name__}")
     return _valid(value, field)
 
 
+def _only_message(value: list[Any], path: str) -> Any:
+    """What the user says in a conversation that holds nothing else."""
+    match value:
+        case [{"role": "user", "content": content}]:
+            return content
+        case [{"role": _, "content": _}, *_]:
+            last = f"{path}.{len(value) - 1}.content"
+            raise RowProblem(
+                f"question is a conversation of {len(value)} messages: name the one to ask as the column, such as "
+                f"{last!r}; what stands before it belongs into the settings of `prompt`"
+            )
+        case _:
+            raise RowProblem("question is not text: list")
+
+
 def _text_or_number(record: Record, field: str, path: str) -> str:
-    """Text as it is; integers and finite floats in Python's notation, which is exact for both."""
+    """Text as it is; integers and finite floats in Python's notation, which is exact for both.
+
+    A list or an object that holds one value stands for it.
+    """
     value = _value(record, field, path)
+    while isinstance(value, list | dict) and len(value) == 1:
+        ((key, value),) = value.items() if isinstance(value, dict) else enumerate(value)
+        path = f"{path}.{key}"
     if isinstance(value, str):
         return _valid(value, field).strip()
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if isinstance(value, float) and math.isfinite(value):
         return repr(value)
-    raise RowProblem(f"{field} is neither text nor a number: {type(value).__name__} {value!r:.40}")
+    hint = ""
+    if isinstance(value, list | dict) and value:
+        inner = next(iter(value)) if isinstance(value, dict) else 0
+        hint = f"; name the one that counts as the column, such as '{path}.{inner}'"
+    raise RowProblem(f"{field} is neither text nor a number: {type(value).__name__} {value!r:.40}{hint}")
 
 
 def _valid(text: str, field: str) -> str:
@@ -128,8 +186,7 @@ def _valid(text: str, field: str) -> str:
     return text
 
 
-def _stripped(question: str, columns: ColumnMapping) -> str:
-    """The question without the instructions that the source wraps around it."""
+def _stripped(question: str, columns: QuestionColumns) -> str:
     if not question.startswith(columns.strip_prefix):
         raise RowProblem("other wording: the question does not begin with columns.strip_prefix")
     question = question.removeprefix(columns.strip_prefix)

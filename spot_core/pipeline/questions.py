@@ -16,7 +16,7 @@ from spot_core.errors import InputError
 
 log = logging.getLogger(__name__)
 
-CODE_VERSION = 2
+CODE_VERSION = 3
 REJECTED_FILE = "rejected.parquet"
 _NOT_DECIDING = {"path"}  # the file's content decides, wherever it lies
 

@@ -86,7 +86,24 @@ def test_rows_can_name_their_checker_and_what_it_needs(tmp_path: Path) -> None:
         ({"question": "  ", "answer": "1"}, "empty question"),
         ({"question": "q", "answer": " "}, "empty answer"),
         ({"question": ["q"], "answer": "1"}, "question is not text: list"),
-        ({"question": "q", "answer": ["1"]}, "answer is neither text nor a number: list"),
+        ({"question": [], "answer": "1"}, "question is not text: list"),
+        (
+            {
+                "question": [{"role": "system", "content": "s"}, {"role": "user", "content": "q"}],
+                "answer": "1",
+            },
+            "question is a conversation of 2 messages: name the one to ask as the column, such as 'question.1.content'",
+        ),
+        ({"question": "q", "answer": []}, "answer is neither text nor a number: list"),
+        (
+            {"question": "q", "answer": [{"a": 1, "b": 2}]},
+            "answer is neither text nor a number: dict {'a': 1, 'b': 2}; name the one that counts as the column, such "
+            "as 'answer.0.a'",
+        ),
+        (
+            {"question": "q", "answer": ["1", "2"]},
+            "answer is neither text nor a number: list ['1', '2']; name",
+        ),
         ({"question": "q", "answer": True}, "answer is neither text nor a number: bool"),
         ({"question": "q", "answer": float("nan")}, "answer is neither text nor a number: float nan"),
         ({"question": "q\0", "answer": "1"}, "NUL byte: in question"),
@@ -104,6 +121,25 @@ def test_bad_row_is_set_aside_with_its_line_and_the_rest_is_read(
     assert questions.rejected[0]["reason"].startswith(reason)
     assert questions.rejected[0]["file"] == str(path)
     assert len(questions.rejected[0]["content"].encode()) <= 2_000
+
+
+@pytest.mark.parametrize("answer", ["7", 7, ["7"], {"value": 7}, {"targets": [" 7 "]}, [{"value": [7]}]])
+@pytest.mark.parametrize("question", ["q", [{"role": "user", "content": "q"}]])
+def test_one_value_in_a_list_or_an_object_is_that_value(tmp_path: Path, question: Any, answer: Any) -> None:
+    (row,) = read(write(tmp_path / "q.jsonl", {"question": question, "answer": answer})).rows
+    assert (row["question"], row["answer"]) == ("q", "7")
+
+
+@pytest.mark.parametrize(("reason", "kept"), [("stop", True), ("length", False), (None, False)])
+def test_an_empty_response_counts_only_where_it_ended_by_itself(
+    tmp_path: Path, reason: str | None, kept: bool
+) -> None:
+    rows = [{"question": "1?", "answer": 1, "r": ""}, {"question": "2?", "answer": 2, "r": "2"}]
+    columns = {"response": "r", "finish_reason": reason and "end"}
+    path = write(tmp_path / "q.jsonl", *(row | {"end": reason} for row in rows))
+    found = read(path, columns=ColumnMapping(**columns))
+    assert [row["response"] for row in found.rows] == ([""] if kept else []) + ["2"]
+    assert [row["reason"].partition(":")[0] for row in found.rejected] == ([] if kept else ["empty response"])
 
 
 def test_numbers_are_answers_in_their_own_notation(tmp_path: Path) -> None:
