@@ -10,6 +10,17 @@ FILE_SUFFIXES = (".jsonl", ".json", ".csv", ".parquet", ".jsonl.gz", ".json.gz",
 LEAST_SIMILARITY = 0.5
 
 
+def require_known_ending(path: str) -> str:
+    """Returns ``path`` if its ending says how the file is to be read.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if not path.lower().endswith(FILE_SUFFIXES):
+        raise ValueError(f"{path!r} ends in none of {', '.join(FILE_SUFFIXES)}: convert or rename the file")
+    return path
+
+
 class ColumnMapping(Section):
     """Which column holds what. A dotted path reaches into nested values: `prompt.0.content`."""
 
@@ -79,11 +90,7 @@ class FileQuestions(_Rows):
     @field_validator("path")
     @classmethod
     def _has_a_known_ending(cls, path: str) -> str:
-        if not path.lower().endswith(FILE_SUFFIXES):
-            raise ValueError(
-                f"{path!r} ends in none of {', '.join(FILE_SUFFIXES)}: convert or rename the file"
-            )
-        return path
+        return require_known_ending(path)
 
 
 class HubQuestions(_Rows):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from spot_core.artifacts.hashing import text_sha256
+from spot_core.config.imported import ImportedOracleConfig
 from spot_core.config.oracle import (
     CalculatorOracleConfig,
     ChainOracleConfig,
@@ -31,7 +32,7 @@ from spot_core.models import fingerprint, resolve_model
 from spot_core.oracles.base import ChatClient, Oracle
 from spot_core.oracles.budget import Budget, Spending
 from spot_core.oracles.human import HumanOracle, read_edits
-from spot_core.oracles.imported import ImportedOracle
+from spot_core.oracles.imported import ImportedOracle, corrections_digest
 from spot_core.oracles.model import ModelOracle
 from spot_core.oracles.prompting import Prompt
 from spot_core.oracles.reading import usage_of
@@ -73,8 +74,24 @@ def deciding(config: OracleConfig, *, download: bool) -> dict[str, Any] | None:
         case VllmOracleConfig():
             path = resolve_model(config.model, download=download)
             return None if path is None else settings | {"weights": fingerprint(path)}
+        case ImportedOracleConfig():
+            return settings | {"corrections": corrections_digest(config)}
         case _:
             return settings
+
+
+def require_files(config: OracleConfig) -> None:
+    """Fails where a prompt or file of an Oracle cannot be used, before anything is spent on what comes first.
+
+    Raises:
+        ConfigError: a prompt cannot be used.
+        InputError: a file of corrections cannot be used.
+    """
+    for oracle in in_order(config):
+        if isinstance(oracle, ModelOracleConfig):
+            Prompt.of(oracle)
+        if isinstance(oracle, ImportedOracleConfig):
+            ImportedOracle(oracle)
 
 
 @asynccontextmanager

@@ -17,7 +17,7 @@ from spot_core.inference.policy import Policy
 from spot_core.inference.prompts import PromptRenderer
 from spot_core.pipeline import evaluate, questions, rectify, rollout, train
 from spot_core.pipeline import filter as filtering
-from spot_core.pipeline.oracles import Secret, no_secrets
+from spot_core.pipeline.oracles import Secret, no_secrets, require_files
 from spot_core.pipeline.progress import Progress, silent
 from spot_core.pipeline.resolve import WHENS, Node, Resolver
 from spot_core.rectification.estimate import Estimate
@@ -53,10 +53,11 @@ def prepare(run: Run) -> list[Artifact]:
     """Reads the evaluation sets and the questions; fails on bad input before any engine starts.
 
     Raises:
-        InputError: a source or the model is missing or nothing usable is left of it.
-        ConfigError: metrics cannot be shown where the configuration wants them.
+        InputError: a source, the model or a file of the Oracle is missing or nothing usable is left of it.
+        ConfigError: metrics cannot be shown where the configuration wants them, or a prompt cannot be used.
     """
     require_watchers(run.config.train)
+    require_files(run.config.rectify.oracle)
     resolver = Resolver(run)
     _require_model(resolver)
     made = []
