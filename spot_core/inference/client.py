@@ -12,7 +12,6 @@ from urllib.parse import quote, urlsplit
 import httpx2
 import openai
 import tenacity
-from openai.types.chat import ChatCompletionChunk
 
 from spot_core.errors import ConfigError, EngineError, RefusedRequestError
 from spot_core.inference.breaker import CircuitBreaker
@@ -207,7 +206,7 @@ class ModelClient:
                 fault = TryError(
                     "timeout", f"no whole answer within {self._timeout_seconds:g} s", Mends.RETRY
                 )
-            except openai.APIError as error:
+            except (openai.APIError, httpx2.HTTPError) as error:
                 fault = fault_of(error)
             else:
                 if answer.get("error") and not answer.get("choices"):
@@ -227,22 +226,15 @@ class ModelClient:
 
         # The raw response: building the library's models and dumping them again takes longer than the rest of a call.
         async def send() -> dict[str, Any]:
-            return _object(
-                await self._client.post(path, cast_to=httpx2.Response, content=content, options=options)
+            response = await self._client.post(
+                path, cast_to=httpx2.Response, content=content, options=options, stream=stream
             )
+            if response.headers.get("content-type", "").startswith("text/event-stream"):
+                return await assembled(response, self._client)
+            await response.aread()
+            return _object(response)
 
-        async def send_for_stream() -> dict[str, Any]:
-            pieces = await self._client.post(
-                path,
-                cast_to=ChatCompletionChunk,
-                content=content,
-                options=options,
-                stream=True,
-                stream_cls=openai.AsyncStream[ChatCompletionChunk],
-            )
-            return await assembled(pieces)
-
-        return send_for_stream if stream else send
+        return send
 
     def _waits_too_long(self, state: tenacity.RetryCallState) -> bool:
         return (_fault(state).wait_seconds or 0.0) > self._max_wait_seconds

@@ -72,15 +72,17 @@ class TryError(Exception):
         return f"{line} ({self._remedy})" if self._remedy else line
 
 
-def fault_of(error: openai.APIError) -> TryError:
-    """What an error of the client library means."""
+def fault_of(error: openai.APIError | httpx2.HTTPError) -> TryError:
+    """What an error of the client library, or of the connection below it, means."""
     match error:
         case openai.APIStatusError():
             return refusal(error.status_code, error.response.text, error.response.headers)
         case openai.APIConnectionError():
             return _connection_fault(error.__cause__ or error)
-        case _:  # an error event in the middle of a stream
+        case openai.APIError():  # an error event in the middle of a stream
             return error_answer({"error": error.body or error.message})
+        case _:
+            return _connection_fault(error)
 
 
 def _connection_fault(cause: BaseException) -> TryError:

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from openai import AsyncStream
+import httpx2
+from openai import AsyncOpenAI, AsyncStream
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletionChunk
 
@@ -12,8 +13,8 @@ from spot_core.inference.faults import Mends, TryError
 _NO_CHUNK = (ValueError, TypeError, AttributeError, LookupError, AssertionError)
 
 
-async def assembled(stream: AsyncStream[ChatCompletionChunk]) -> dict[str, Any]:
-    """The chat completion of a stream, with the usage that its last chunk tells.
+async def assembled(response: httpx2.Response, client: AsyncOpenAI) -> dict[str, Any]:
+    """The chat completion of a response whose body was not read yet, with the usage that its last chunk tells.
 
     Raises:
         TryError: the stream ended early, or is no stream of chat completion chunks.
@@ -21,7 +22,7 @@ async def assembled(stream: AsyncStream[ChatCompletionChunk]) -> dict[str, Any]:
     """
     state = ChatCompletionStreamState()
     usage: dict[str, Any] | None = None
-    async with stream:
+    async with AsyncStream(cast_to=ChatCompletionChunk, response=response, client=client) as stream:
         try:
             async for chunk in stream:
                 state.handle_chunk(chunk)

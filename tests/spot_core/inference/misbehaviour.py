@@ -63,17 +63,19 @@ async def send_json(request: web.Request, answer: object, **options: Any) -> Sen
 
 async def send_pieces(request: web.Request, answer: Body) -> Sent:
     """The events of a streamed chat completion: role, words, finish reason, usage, end."""
-    choice = answer["choices"][0]
-    words = re.findall(r"\S*\s*", choice["message"]["content"] or "")
-    deltas = [{"role": "assistant", "content": ""}, *({"content": word} for word in words if word)]
     chunk = {key: answer[key] for key in ("id", "created", "model")} | {"object": "chat.completion.chunk"}
-    events = [chunk | {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
-    events.append(chunk | {"choices": [{"index": 0, "delta": {}, "finish_reason": choice["finish_reason"]}]})
+    events = []
+    for choice in answer["choices"]:
+        message = choice["message"]
+        deltas = [{"role": "assistant", "content": ""}, {"refusal": message.get("refusal")}]
+        deltas += [{"content": word} for word in re.findall(r"\S+\s*|^\s+", message["content"] or "")]
+        parts = [{"delta": delta, "finish_reason": None} for delta in deltas]
+        parts.append({"delta": {}, "finish_reason": choice["finish_reason"]})
+        events += [chunk | {"choices": [{"index": choice["index"], **part}]} for part in parts]
     events.append(chunk | {"choices": [], "usage": answer["usage"]})
     lines = [*(json.dumps(event) for event in events), "[DONE]"]
-    return await send(
-        request, "".join(f"data: {line}\n\n" for line in lines).encode(), content_type="text/event-stream"
-    )
+    data = "".join(f"data: {line}\n\n" for line in lines).encode()
+    return await send(request, data, content_type="text/event-stream")
 
 
 async def _too_many(request: web.Request, answer: Body) -> Sent:
