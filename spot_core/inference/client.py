@@ -53,6 +53,7 @@ class ModelClient:
         connections: most requests in flight; further calls wait for their turn.
         requests_per_minute: limit of what is sent, retries included.
         tokens_per_minute: limit by the callers' estimates, retries included.
+        stream: let the endpoint send chat completions in pieces; they are put together here.
         breaker: stops all calls when none succeeds any more; None: every call is made.
         max_wait_seconds: a server that asks for a longer wait makes the call fail.
 
@@ -70,6 +71,7 @@ class ModelClient:
         connections: int,
         requests_per_minute: float | None = None,
         tokens_per_minute: float | None = None,
+        stream: bool = False,
         breaker: CircuitBreaker | None = None,
         max_wait_seconds: float = 600.0,
     ) -> None:
@@ -86,6 +88,7 @@ class ModelClient:
         self._max_wait_seconds = max_wait_seconds
         self._slots = asyncio.Semaphore(connections)
         self._pace = Pace(requests_per_minute, tokens_per_minute)
+        self._stream = stream
         self._breaker = breaker
         self._retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(
@@ -145,7 +148,6 @@ class ModelClient:
         extra_body: dict[str, Any],
         idempotency_key: str | None = None,
         expected_tokens: int = 0,
-        stream: bool = False,
     ) -> dict[str, Any]:
         """Returns the raw chat completion.
 
@@ -157,7 +159,6 @@ class ModelClient:
             extra_body: further fields of the request; they replace those above.
             idempotency_key: sent with every try of this call, so that an endpoint that knows it bills the call once.
             expected_tokens: of prompt and answer together, for the limit of tokens per minute.
-            stream: let the endpoint send the answer in pieces; it is put together here.
 
         Raises:
             EngineError: no answer after the last retry, or the request was refused.
@@ -169,10 +170,10 @@ class ModelClient:
             body["temperature"] = temperature
         if "max_completion_tokens" not in extra_body:
             body["max_tokens"] = max_tokens
-        if stream:
+        if self._stream:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         body |= extra_body
-        send = self._post("/chat/completions", body, idempotency_key=idempotency_key, stream=stream)
+        send = self._post("/chat/completions", body, idempotency_key=idempotency_key, stream=self._stream)
         return await self._call(send, expected_tokens=expected_tokens)
 
     async def close(self) -> None:

@@ -180,6 +180,7 @@ def _api_client(oracle: OpenAIOracleConfig, secret: Secret) -> ModelClient:
         connections=oracle.concurrency,
         requests_per_minute=oracle.requests_per_minute,
         tokens_per_minute=oracle.tokens_per_minute,
+        stream=oracle.stream,
         breaker=CircuitBreaker(oracle.outage_after),
     )
 

@@ -60,6 +60,7 @@ class FakeOpenAI:
         chat: the text that a chat request gets.
         fault: given the request and how often it was asked before, names a way to misbehave, or None.
         seconds: how long an answer takes.
+        words: in each piece of a streamed answer.
         asked: every completion or chat request that came in, in order.
         answered: those of them that got a proper answer.
     """
@@ -69,6 +70,7 @@ class FakeOpenAI:
         self.chat: Callable[[Body], str] = lambda body: "no edit"
         self.fault: Callable[[Body, int], str | None] = lambda body, before: None
         self.seconds = 0.0
+        self.words = 1
         self.model = model
         self.asked: list[Body] = []
         self.answered: list[Body] = []
@@ -164,7 +166,9 @@ class FakeOpenAI:
             self.answered.append(body)
         else:
             answer = BAD_ANSWERS[fault](answer)
-        return await (send_pieces if body.get("stream") else send_json)(request, answer)
+        if body.get("stream"):
+            return await send_pieces(request, answer, words=self.words)
+        return await send_json(request, answer)
 
     def _note(self, record: dict[str, Any]) -> None:
         if self._log is not None:
@@ -200,6 +204,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0, help="0 (default): a free one; the address is printed")
     parser.add_argument("--log", type=Path, help="file for a line about every request")
     parser.add_argument("--seconds", type=float, default=0.0, help="that an answer takes")
+    parser.add_argument("--words", type=int, default=1, help="in each piece of a streamed answer")
     parser.add_argument("--chat", default=None, metavar="MODULE:FUNCTION", help="what chat requests get")
     parser.add_argument("--share", type=float, default=0.0, help="of the calls that meet a fault")
     parser.add_argument("--faults", nargs="*", default=[], choices=[*FAULTS, *BAD_ANSWERS])
@@ -210,7 +215,7 @@ def main() -> None:
     if options.die_after is not None and options.die_after < 0:
         sys.exit(LAST_WORDS)
     fake = FakeOpenAI(port=options.port, log=options.log)
-    fake.seconds = options.seconds
+    fake.seconds, fake.words = options.seconds, options.words
     fake.fault = mixed(options.share, options.faults, seed=options.seed)
     if options.chat is not None:
         module, _, name = options.chat.partition(":")

@@ -61,14 +61,15 @@ async def send_json(request: web.Request, answer: object, **options: Any) -> Sen
     return await send(request, json.dumps(answer).encode(), **options)
 
 
-async def send_pieces(request: web.Request, answer: Body) -> Sent:
-    """The events of a streamed chat completion: role, words, finish reason, usage, end."""
+async def send_pieces(request: web.Request, answer: Body, *, words: int = 1) -> Sent:
+    """The events of a streamed chat completion: role, so many words each, finish reason, usage, end."""
     chunk = {key: answer[key] for key in ("id", "created", "model")} | {"object": "chat.completion.chunk"}
     events = []
     for choice in answer["choices"]:
         message = choice["message"]
         deltas = [{"role": "assistant", "content": ""}, {"refusal": message.get("refusal")}]
-        deltas += [{"content": word} for word in re.findall(r"\S+\s*|^\s+", message["content"] or "")]
+        said = re.findall(r"\S+\s*|^\s+", message["content"] or "")
+        deltas += [{"content": "".join(said[n : n + words])} for n in range(0, len(said), words)]
         parts = [{"delta": delta, "finish_reason": None} for delta in deltas]
         parts.append({"delta": {}, "finish_reason": choice["finish_reason"]})
         events += [chunk | {"choices": [{"index": choice["index"], **part}]} for part in parts]

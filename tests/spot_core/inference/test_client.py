@@ -99,7 +99,7 @@ def test_a_chat_that_fails_on_the_way_is_asked_again_and_counted(fake, fault, ca
 def test_a_whole_answer_is_handed_on_whatever_it_says(fake, fault, stream):
     fake.chat = lambda body: r"So it is \boxed{4}"
     fake.fault = lambda body, before: fault
-    reply, counts = counted(fake.base_url, lambda client: ask(client, stream=stream))
+    reply, counts = counted(fake.base_url, stream=stream)
     assert counts.tries == 1
     assert reply["usage"]["completion_tokens"] == 50
     match fault:
@@ -114,7 +114,7 @@ def test_a_whole_answer_is_handed_on_whatever_it_says(fake, fault, stream):
 def test_a_streamed_answer_is_the_one_that_comes_in_one_piece(fake):
     fake.chat = lambda body: "  Good day\nto you  all.\n"
     whole = chat(fake.base_url)
-    streamed = with_client(fake.base_url, lambda client: ask(client, stream=True))
+    streamed = chat(fake.base_url, stream=True)
     assert fake.asked[1]["stream"] is True
 
     def told(value):
@@ -130,7 +130,7 @@ def test_a_streamed_answer_is_the_one_that_comes_in_one_piece(fake):
 def test_a_stream_that_fails_on_the_way_is_asked_again(fake, fault, cause):
     fake.fault = lambda body, before: fault if before == 0 else None
     limit = 1 if cause == "timeout" else 30
-    reply, counts = counted(fake.base_url, lambda c: ask(c, stream=True), timeout_seconds=limit)
+    reply, counts = counted(fake.base_url, stream=True, timeout_seconds=limit)
     assert reply["choices"][0]["message"]["content"] == "no edit"
     assert len(fake.asked) == 2
     assert counts.retries == {cause: 1}

@@ -1,0 +1,1 @@
+"""Our Oracle client beside a pool of threads, as the method's published script has one, on one core."""

@@ -1,0 +1,80 @@
+"""Our side, with all that the stage does for a row but its check: loop, prompt, request hash, budget, journals, parsing."""
+
+import argparse
+import asyncio
+from pathlib import Path
+
+from benchmarks.oracle_client.rows import failure
+from benchmarks.oracle_client.side import run_side
+from spot_core.artifacts.journal import Journal
+from spot_core.config.oracle import OpenAIOracleConfig, Price
+from spot_core.inference.breaker import CircuitBreaker
+from spot_core.inference.client import ModelClient
+from spot_core.oracles.base import Failure, Proposal
+from spot_core.oracles.budget import Budget
+from spot_core.oracles.model import ModelOracle
+from spot_core.oracles.replies import ReplyJournal
+from spot_core.rectification.judge import Judged
+from spot_core.rectification.rectify import rectify_failures
+
+
+async def rectify(address: str, rows: int, concurrency: int, folder: Path, *, stream: bool) -> int:
+    """Rectifies so many failures; how many edits came back whole."""
+    config = OpenAIOracleConfig(
+        model="teacher", base_url=address, concurrency=concurrency, stream=stream, max_cost_usd=1e6
+    )
+    client = ModelClient(
+        base_url=address,
+        api_key="no-key",
+        timeout_seconds=config.timeout_seconds,
+        max_retries=config.max_retries,
+        connections=concurrency,
+        breaker=CircuitBreaker(config.outage_after),
+        stream=config.stream,
+    )
+    accepted = 0
+    with (
+        ReplyJournal(folder / "replies", writer="benchmark") as replies,
+        Journal(folder / "rows.jsonl") as journal,
+    ):
+        oracle = ModelOracle(
+            config,
+            name=config.model,
+            model=config.model,
+            identity=address,
+            client=client,
+            replies=replies,
+            price=Price(input=1.25, output=10),
+            budget=Budget(limit_usd=config.max_cost_usd),
+        )
+        failures = (failure(number) for number in range(rows))
+        async for row in rectify_failures(
+            failures, oracles=[oracle], judge=_unchecked, concurrency=concurrency
+        ):
+            journal.append(row)
+            accepted += row["status"] == "accepted"
+    await client.close()
+    return accepted
+
+
+async def _unchecked(failure: Failure, proposal: Proposal) -> Judged:
+    """Takes every whole edit: checks and measures are the same for both sides, and run on other cores."""
+    return Judged(proposal, proposal.status or "accepted", proposal.reason, rectified=proposal.text)
+
+
+def main() -> None:
+    """The program."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("address")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--rows", type=int, required=True)
+    parser.add_argument("--concurrency", type=int, required=True)
+    parser.add_argument("--core", type=int, required=True)
+    parser.add_argument("--stream", action="store_true")
+    options = parser.parse_args()
+    work = rectify(options.address, options.rows, options.concurrency, options.folder, stream=options.stream)
+    run_side(lambda: asyncio.run(work), core=options.core)
+
+
+if __name__ == "__main__":
+    main()
