@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+import aiohttp
 import httpx2
 import openai
 import tenacity
@@ -58,7 +59,7 @@ class ModelClient:
         max_wait_seconds: a server that asks for a longer wait makes the call fail.
 
     Raises:
-        ConfigError: the key is empty, or cannot be sent in a header.
+        ConfigError: the key cannot be sent in a header, or the address is none.
     """
 
     def __init__(
@@ -75,11 +76,7 @@ class ModelClient:
         breaker: CircuitBreaker | None = None,
         max_wait_seconds: float = 600.0,
     ) -> None:
-        if not api_key or not api_key.isascii() or not api_key.isprintable() or " " in api_key:
-            raise ConfigError(
-                "the API key is empty, or holds a space, a line break or another character that no key has: look "
-                "at the variable or secret that it comes from"
-            )
+        _require_usable(base_url, api_key)
         self.counts = Counts()
         self._key_spellings = sorted({api_key, json.dumps(api_key)[1:-1], quote(api_key, safe="")}, key=len)[
             ::-1
@@ -107,7 +104,9 @@ class ModelClient:
             api_key=api_key,
             timeout=httpx2.Timeout(None, connect=min(_CONNECT_SECONDS, timeout_seconds)),
             max_retries=0,
-            http_client=openai.DefaultAsyncHttpxClient(
+            # On aiohttp: httpx's own pool looks at every connection at every request, which at 200 connections takes
+            # more time than all the rest.
+            http_client=openai.DefaultAioHttpClient(
                 limits=httpx2.Limits(max_connections=connections, max_keepalive_connections=connections),
                 event_hooks={"response": [SizeLimit(MOST_ANSWER_BYTES)]},
                 # A proxy from the environment cannot reach a server on this machine.
@@ -207,7 +206,7 @@ class ModelClient:
                 fault = TryError(
                     "timeout", f"no whole answer within {self._timeout_seconds:g} s", Mends.RETRY
                 )
-            except (openai.APIError, httpx2.HTTPError) as error:
+            except (openai.APIError, httpx2.HTTPError, aiohttp.ClientError) as error:
                 fault = fault_of(error)
             else:
                 if answer.get("error") and not answer.get("choices"):
@@ -246,7 +245,7 @@ class ModelClient:
     @property
     def _address(self) -> str:
         url = self._client.base_url
-        return f"{url.scheme}://{url.netloc.decode()}{url.path}"  # without a user's name and password
+        return f"{url.scheme}://{url.netloc.decode()}{url.path}"  # without a query, which may hold secrets
 
     def _failure(self, fault: TryError) -> EngineError:
         text = f"{self._address}: {fault.told(self._hide)}"
@@ -262,6 +261,27 @@ class ModelClient:
         for spelling in self._key_spellings:
             text = text.replace(spelling, "…")
         return text
+
+
+def _require_usable(base_url: str | None, api_key: str) -> None:
+    if not api_key or not api_key.isascii() or not api_key.isprintable() or " " in api_key:
+        raise ConfigError(
+            "the API key is empty, or holds a space, a line break or another character that no key has: look at the "
+            "variable or secret that it comes from"
+        )
+    if base_url is None:
+        return
+    try:
+        url = httpx2.URL(base_url)
+    except httpx2.InvalidURL as error:
+        raise ConfigError(f"base_url = {base_url!r} is no address ({error})") from error
+    if url.userinfo:
+        raise ConfigError(
+            f"base_url: a user name or password does not belong into the address of {url.host}, which is stored with "
+            "the settings; what the endpoint asks for goes into the API key"
+        )
+    if url.scheme not in ("http", "https") or not url.host:
+        raise ConfigError(f"base_url = {base_url!r} must begin with http:// or https:// and a host")
 
 
 class _Wait(tenacity.wait.wait_base):

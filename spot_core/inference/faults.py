@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+import aiohttp
 import httpx2
 import openai
 
@@ -72,30 +73,37 @@ class TryError(Exception):
         return f"{line} ({self._remedy})" if self._remedy else line
 
 
-def fault_of(error: openai.APIError | httpx2.HTTPError) -> TryError:
+def fault_of(error: openai.APIError | httpx2.HTTPError | aiohttp.ClientError) -> TryError:
     """What an error of the client library, or of the connection below it, means."""
     match error:
         case openai.APIStatusError():
             return refusal(error.status_code, error.response.text, error.response.headers)
         case openai.APIConnectionError():
-            return _connection_fault(error.__cause__ or error)
+            return _connection_fault(error)
         case openai.APIError():  # an error event in the middle of a stream
             return error_answer({"error": error.body or error.message})
         case _:
             return _connection_fault(error)
 
 
-def _connection_fault(cause: BaseException) -> TryError:
-    reason = str(cause) or type(cause).__name__
-    match cause:
-        case AnswerTooLargeError():
-            return TryError("too large", reason, Mends.RETRY)
-        case httpx2.TimeoutException():
-            return TryError("timeout", f"no connection in time ({type(cause).__name__})", Mends.RETRY)
-        case httpx2.UnsupportedProtocol() | httpx2.LocalProtocolError():
-            return TryError("address", reason, Mends.THE_USER, remedy="check base_url")
-        case _:
-            return TryError("connection", f"the connection failed: {reason}", Mends.RETRY)
+def _connection_fault(error: BaseException) -> TryError:
+    causes = list(_causes(error))
+    reason = next((str(cause) for cause in causes if str(cause)), type(causes[-1]).__name__)
+    for cause in causes:
+        match cause:
+            case AnswerTooLargeError():
+                return TryError("too large", reason, Mends.RETRY)
+            case TimeoutError():  # httpx's own time-outs do not tell: aiohttp's broken connections become such, too
+                return TryError("timeout", f"no connection in time: {reason}", Mends.RETRY)
+    return TryError("connection", f"the connection failed: {reason}", Mends.RETRY)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, unless it is the client library's own wrapping, and what it was raised from."""
+    while error is not None:
+        if not (isinstance(error, openai.APIConnectionError) and error.__cause__ is not None):
+            yield error
+        error = error.__cause__
 
 
 def refusal(status: int, body: str, headers: httpx2.Headers | None = None) -> TryError:

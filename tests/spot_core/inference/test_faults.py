@@ -4,6 +4,7 @@ import email.utils
 import json
 import time
 
+import aiohttp
 import httpx2
 import openai
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spot_core.inference.faults import Mends, error_answer, fault_of, no_object, refusal
+from spot_core.inference.size_limit import AnswerTooLargeError
 
 
 def plain(text):
@@ -142,17 +144,28 @@ def test_a_key_is_hidden_wherever_the_line_is_cut(place):
     assert "sk-" not in line
 
 
+def raised(kind, cause=None):
+    try:
+        raise kind("what happened") from cause
+    except Exception as error:  # noqa: BLE001 - whatever it is, with its cause
+        return error
+
+
 @pytest.mark.parametrize(
-    ("cause", "name", "mends"),
+    ("error", "name", "mends"),
     [
-        (httpx2.ConnectError("refused"), "connection", Mends.RETRY),
-        (httpx2.RemoteProtocolError("closed"), "connection", Mends.RETRY),
-        (httpx2.ConnectTimeout("slow"), "timeout", Mends.RETRY),
-        (httpx2.UnsupportedProtocol("no scheme"), "address", Mends.THE_USER),
+        (raised(httpx2.ConnectError, OSError("refused")), "connection", Mends.RETRY),
+        (raised(httpx2.ReadError), "connection", Mends.RETRY),
+        (raised(aiohttp.ClientPayloadError), "connection", Mends.RETRY),
+        (raised(httpx2.ConnectTimeout, aiohttp.ServerDisconnectedError()), "connection", Mends.RETRY),
+        (raised(httpx2.ConnectTimeout, aiohttp.ConnectionTimeoutError()), "timeout", Mends.RETRY),
+        (raised(httpx2.ReadTimeout, TimeoutError()), "timeout", Mends.RETRY),
+        (raised(AnswerTooLargeError), "too large", Mends.RETRY),
     ],
 )
-def test_a_connection_that_fails(cause, name, mends):
-    error = openai.APIConnectionError(request=httpx2.Request("POST", "http://127.0.0.1"))
-    error.__cause__ = cause
-    for fault in (fault_of(error), fault_of(cause)):
+def test_a_connection_that_fails(error, name, mends):
+    wrapped = openai.APIConnectionError(request=httpx2.Request("POST", "http://127.0.0.1"))
+    wrapped.__cause__ = error
+    for fault in (fault_of(error), fault_of(wrapped)):
         assert (fault.cause, fault.mends) == (name, mends)
+        assert "what happened" in fault.told(plain)
