@@ -6,7 +6,7 @@ and stores the reply as it came: with the markers, with inexact forms of them, o
 
 import re
 
-from spot_core.oracles.prompting import UnparseableReplyError
+from spot_core.oracles.prompting import UnparseableReplyError, in_the_blanks_of
 
 _BEGIN = r"(?:START(?:ED|S|ING)?|BEGIN(?:S|NING)?)"
 _END = r"(?:END(?:ED|S|ING)?|FINISH(?:ED)?)"
@@ -62,9 +62,7 @@ def bare_correction(reply: str, response: str) -> str:
         raise UnparseableReplyError(
             f"something like a marker is part of the correction: {remains[0].group()!r:.60}"
         )
-    before = response[: len(response) - len(response.lstrip())]
-    after = response[len(response.rstrip()) :] if response.strip() else ""
-    return before + text.strip() + after
+    return in_the_blanks_of(response, text)
 
 
 def _own(pattern: re.Pattern[str], text: str, response: str) -> list[re.Match[str]]:

@@ -89,7 +89,7 @@ def _template(path: Path | None, ours: str, *, setting: str, needs: set[str]) ->
 
 
 def parse_reply(content: str, response: str, *, boxed: bool) -> str:
-    """The solution between the markers, with the blanks around it that `response` has.
+    """The solution between the markers, with the white space around it that `response` has.
 
     `boxed`: it must hold one final answer in \\boxed{}, or as many as `response`. A leading `<think>…</think>` block
     is not part of the reply.
@@ -111,14 +111,13 @@ def parse_reply(content: str, response: str, *, boxed: bool) -> str:
     boxes, own = len(_BOX.findall(body)), len(_BOX.findall(response))
     if boxed and boxes not in {1, max(1, own)}:
         raise UnparseableReplyError(f"the solution must give one final answer in \\boxed{{}}, not {boxes}")
-    return _between_its_blanks(body, response)
+    return in_the_blanks_of(response, body)
 
 
-def _between_its_blanks(body: str, response: str) -> str:
-    """The line breaks beside the markers are the Oracle's; what stands around the response stays as it was."""
-    before = response[: len(response) - len(response.lstrip())]
-    after = response[len(response.rstrip()) :]
-    core = body.strip("\n")
-    if "\n" in before:
-        core = before + core.lstrip()
-    return core.rstrip() + after if "\n" in after else core
+def in_the_blanks_of(response: str, text: str) -> str:
+    """`text` with the white space around it that `response` has: an edit begins and ends where the response does."""
+    core = response.strip()
+    if not core:
+        return text.strip()
+    before, _, after = response.partition(core)
+    return before + text.strip() + after

@@ -1,8 +1,9 @@
 """What becomes of one proposal: its answer checked, its edit measured on the policy's tokens, its status and reason."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from spot_core.change_ratio import change_ratio, edit_regions, shared_prefix_length
@@ -51,6 +52,7 @@ class Judge:
     gamma: float
     max_tokens: int | None = None
     exclude: frozenset[QualityFlag] = frozenset()
+    _tokenizing: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     async def __call__(self, failure: Failure, proposal: Proposal) -> Judged:
         """The proposal with its status, reason and measures."""
@@ -62,10 +64,15 @@ class Judge:
             return Judged(
                 proposal, "unchanged", "the edited solution is the student's solution itself, unchanged"
             )
-        verdict = await asyncio.to_thread(self.check, rectified, failure)
-        measures = self._measures(failure, rectified)
+        # Both take their time with long texts, and the event loop has other calls to look after.
+        verdict, measures = await asyncio.to_thread(self._examine, failure, rectified)
         status, reason = self._status(failure, verdict, measures)
         return Judged(proposal, status, reason, rectified=rectified, **measures)
+
+    def _examine(self, failure: Failure, rectified: str) -> tuple[str, dict[str, Any]]:
+        verdict = self.check(rectified, failure)
+        with self._tokenizing:  # a fast tokenizer refuses to be used by two threads at once
+            return verdict, self._measures(failure, rectified)
 
     def _status(self, failure: Failure, verdict: str, measures: dict[str, Any]) -> tuple[str, str]:
         ratio = measures["change_ratio"]
