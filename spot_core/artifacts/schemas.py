@@ -55,21 +55,18 @@ VERDICT = [
 
 FILTER = pa.schema([*ROLLOUT, *VERDICT])
 
-# What an Oracle proposed for a failure, one entry per edit that was asked for, in order.
-HISTORY = pa.list_(
-    pa.struct(
-        [
-            ("attempt", pa.int32()),
-            ("oracle", pa.string()),
-            ("status", pa.string()),
-            ("reason", pa.string()),
-            ("change_ratio", pa.float64()),
-            ("input_tokens", pa.int64()),
-            ("output_tokens", pa.int64()),
-            ("cost_usd", pa.float64()),
-        ]
-    )
+PROPOSAL = _schema(
+    ("attempt", pa.int32()),
+    ("oracle", pa.string()),
+    ("status", pa.string()),
+    ("reason", pa.string()),
+    ("change_ratio", pa.float64()),
+    ("input_tokens", pa.int64()),
+    ("output_tokens", pa.int64()),
+    ("cost_usd", pa.float64()),
+    nullable=("reason", "change_ratio"),
 )
+"""One entry of a rectified row's `history`: what an Oracle was asked for, and what became of it."""
 
 RECTIFY = _schema(
     ("question_id", pa.string()),
@@ -92,7 +89,7 @@ RECTIFY = _schema(
     ("oracle_input_tokens", pa.int64()),
     ("oracle_output_tokens", pa.int64()),
     ("cost_usd", pa.float64()),
-    ("history", HISTORY),
+    ("history", pa.list_(pa.struct(list(PROPOSAL)))),
     nullable=(
         "rectified",
         "rectified_token_ids",
@@ -102,6 +99,14 @@ RECTIFY = _schema(
         "edit_regions",
     ),
 )
+
+STATISTICS = _schema(
+    ("table", pa.string()),
+    ("group", pa.string()),
+    ("figure", pa.string()),
+    ("value", pa.float64()),
+)
+"""Figures of a report, one a row: of which table, about which rows, called what."""
 
 REFERENCE = _schema(
     ("question_id", pa.string()),

@@ -23,6 +23,7 @@ from spot_core.pipeline.oracles import Secret, deciding, no_secrets, open_oracle
 from spot_core.pipeline.progress import Progress, silent
 from spot_core.rectification.estimate import Estimate, estimate
 from spot_core.rectification.judge import Judge
+from spot_core.rectification.measures import Measures
 from spot_core.rectification.rectify import rectify_failures
 from spot_core.rectification.statistics import statistics
 
@@ -114,7 +115,8 @@ def make(
     ordered = [rows[key] for key in sorted(rows)]
     assert len(ordered) == len(failures), f"{len(failures)} failures but {len(ordered)} rows"
     _require_answers(ordered, config)
-    writer.complete(ordered, statistics=statistics(ordered) | {"calls_repeated": lost})
+    figures = statistics(Measures.of_rows(ordered), gamma=config.rectify.gamma)
+    writer.complete(ordered, statistics=figures | {"calls_repeated": lost})
 
 
 def _key(row: Row) -> tuple[str, int]:
