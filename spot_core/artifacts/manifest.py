@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -82,15 +84,24 @@ def read_manifest(folder: Path) -> Manifest | None:
         raise ArtifactError(f"{folder / MANIFEST} is not a manifest: {error}") from error
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Writes a file under a temporary name, flushes it to the disk, and renames it."""
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """Gives a temporary path to write to; what stands there then takes the place of ``path``, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Writes a file under a temporary name, flushes it to the disk, and renames it."""
+    with replaced(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -1,12 +1,9 @@
 """An edit made visible in Markdown: `~~old~~ **new**`, word by word, safe against whatever the text contains."""
 
 import re
-from collections.abc import Sequence
 
-from spot_core.change_ratio import edit_regions
+from spot_core.report.segments import segments
 
-# Numbers, words, runs of blanks, single line breaks, and single other characters.
-_PIECE = re.compile(r"[0-9]+(?:[.,][0-9]+)*|[^\W_]+|[^\S\n]+|\n|.", re.DOTALL)
 _BLANK = frozenset(" \t\n")
 # Backslashes, for Prefect's UI shows most HTML entities (`&#43;`) as they stand. What is no markup where it stands
 # stays bare, so that the Markdown itself can be read: `48+8=46` has no escape.
@@ -25,34 +22,23 @@ _ZERO_WIDTH_SPACE = "\u200b"
 
 def edit_markdown(rejected: str, rectified: str) -> str:
     """A word-level diff as Markdown. All Markdown and HTML in the texts is escaped; line breaks stay line breaks."""
-    old, new = _PIECE.findall(rejected), _PIECE.findall(rectified)
     pieces: list[str] = []
-    position = 0
-    for region in edit_regions(old, new):
-        pieces.append(_plain(old[position : region.rejected_start]))
-        pieces.append(
-            _change(
-                old[region.rejected_start : region.rejected_end],
-                new[region.chosen_start : region.chosen_end],
-            )
-        )
-        position = region.rejected_end
-    pieces.append(_plain(old[position:]))
+    for same, old, new in segments(rejected, rectified):
+        pieces += [_plain(same), _change(old, new)]
     markdown = _BLOCK_MARKUP.sub(r"\1\\\2", "".join(pieces))
     return _LEADING_BLANKS.sub(
         lambda match: _NO_BREAK_SPACE * len(match.group()) if match[1] else "", markdown
     )
 
 
-def _change(old: Sequence[str], new: Sequence[str]) -> str:
+def _change(old: str, new: str) -> str:
     marked = [text for text in (_marked(old, "~~"), _marked(new, "**")) if text]
     return " ".join(marked)
 
 
-def _marked(words: Sequence[str], mark: str) -> str:
-    """`words` between marks, line by line: a mark must touch a character that is not blank, and ends with its line."""
-    lines = "".join(words).split("\n")
-    return "  \n".join(_marked_line(line, mark) for line in lines)
+def _marked(text: str, mark: str) -> str:
+    """`text` between marks, line by line: a mark must touch a character that is not blank, and ends with its line."""
+    return "  \n".join(_marked_line(line, mark) for line in text.split("\n"))
 
 
 def _marked_line(line: str, mark: str) -> str:
@@ -66,8 +52,8 @@ def _marked_line(line: str, mark: str) -> str:
     return f"{line[:start]}{mark}{left}{escaped}{right}{mark}{line[start + len(core) :]}"
 
 
-def _plain(words: Sequence[str]) -> str:
-    return _escape("".join(words)).replace("\n", "  \n")
+def _plain(text: str) -> str:
+    return _escape(text).replace("\n", "  \n")
 
 
 def _escape(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Pictures as data URIs, which Prefect's Markdown shows without a web server."""
+"""Pictures: PNG, and Markdown that holds them, which Prefect's UI shows without a web server."""
 
 import base64
 import io
@@ -8,25 +8,54 @@ import numpy as np
 from matplotlib.figure import Figure
 
 _GREEN, _RED, _BLUE, _GREY = "#2a9d62", "#d1495b", "#30638e", "#8d99ae"
+_PALE, _DARK = "#d5c4b0", "#22333b"
+
+
+def inline(png: bytes, title: str) -> str:
+    """A picture as Markdown that holds the picture itself."""
+    return f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})"
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
+    return buffer.getvalue()
 
 
 def _uri(figure: Figure, title: str) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
-    return f"![{title}](data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()})"
+    return inline(_png(figure), title)
 
 
-def change_ratios(ratios: Sequence[float], *, gamma: float) -> str:
-    """Histogram of the change ratio R with the limit γ, in the manner of the paper's Figure 5."""
+def change_ratios(accepted: Sequence[float], refused: Sequence[float], *, gamma: float) -> bytes:
+    """PNG of the distribution of the change ratio R, as the paper's Figure 5 shows it, with the limit γ.
+
+    Args:
+        accepted: R of the accepted edits, whose mean and median are marked.
+        refused: R of the measured edits that were not accepted, stacked on top.
+    """
     figure = Figure(figsize=(6.4, 3))
     axes = figure.subplots()
-    axes.hist(ratios, bins=np.linspace(0, 1, 41), color=_BLUE)
+    # 0.025 wide from 0, so that γ of whole hundredths mostly falls between two bars.
+    axes.hist(
+        [accepted, refused],
+        bins=np.linspace(0, 1, 41),
+        stacked=True,
+        color=[_BLUE, _PALE],
+        label=[f"accepted ({len(accepted):,})", f"not accepted ({len(refused):,})"],
+    )
     axes.axvline(gamma, color=_RED, linestyle="--", label=f"γ = {gamma:g}")
-    if len(ratios):
-        axes.axvline(float(np.mean(ratios)), color=_GREY, linestyle=":", label=f"mean {np.mean(ratios):.3f}")
+    if len(accepted):
+        for name, value, style in (
+            ("mean", float(np.mean(accepted)), "-"),
+            ("median", float(np.median(accepted)), ":"),
+        ):
+            label = f"{name} of accepted {value:.3f}"
+            axes.axvline(value, color=_DARK, linestyle=style, linewidth=1.2, label=label)
     axes.set(xlabel="change ratio R(y⁻, y⁺)", ylabel="edits", xlim=(0, 1))
-    axes.legend(frameon=False)
-    return _uri(figure, "change ratios")
+    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    return _png(figure)
 
 
 def verdict_counts(counts: Mapping[str, int]) -> str:
