@@ -1,21 +1,16 @@
-"""The page of each stage, as Markdown for the Prefect UI; the filter's has a module of its own."""
+"""The page of each stage, as Markdown for the Prefect UI; filter's and rectify's have modules of their own."""
 
-from collections.abc import Iterator
 from itertools import islice
 from typing import Any
-
-import pyarrow.compute as pc
 
 from spot_core.artifacts import Artifact
 from spot_core.config.spot import EvaluationSet
 from spot_core.report import plots
-from spot_core.report.edits import edit_markdown
-from spot_core.report.markdown import block, cell, details, percent, points, table
+from spot_core.report.markdown import details, percent, points, table
 from spot_core.report.summary import paired_change
 from spot_core.runs import Run
 
 _EXAMPLES = 5
-_EDITED = ["question", "answer", "response", "rectified", "status", "reason", "change_ratio"]
 
 
 def footer(*artifacts: Artifact) -> str:
@@ -49,38 +44,9 @@ def rollout(artifact: Artifact) -> str:
     figures = table(["figure", "value"], artifact.statistics.items())
     examples = "\n\n".join(
         details(row["question"][:120], Response=row["response"])
-        for row in islice(_where(artifact, ["question", "response"]), _EXAMPLES)
+        for row in islice(artifact.rows_as_dicts(columns=["question", "response"]), _EXAMPLES)
     )
     return f"# Rollout\n\n{figures}\n\n## Examples\n\n{examples}{footer(artifact)}"
-
-
-def edits(artifact: Artifact, *, gamma: float) -> str:
-    """What became of the failures, how small the edits are, and a few of them with the edit visible."""
-    figures = artifact.statistics
-    status = table(
-        ["status", "rows", "share"],
-        [(s, n, percent(n / max(1, figures["failures"]))) for s, n in figures["status"].items()],
-    )
-    parts = [f"# Rectified\n\n**{figures['pairs']:,} pairs** of {figures['failures']:,} failures\n\n{status}"]
-    if figures["change_ratio"] is not None:
-        column = artifact.table(columns=["change_ratio"]).column("change_ratio")
-        parts.append(
-            "## Change ratio R\n\n" + table(["figure", "R (accepted)"], figures["change_ratio"].items())
-        )
-        parts.append(plots.change_ratios(pc.drop_null(column).to_pylist(), gamma=gamma))
-    shown = list(islice(_where(artifact, _EDITED, status="accepted"), _EXAMPLES))
-    if shown:
-        parts.append("## Edits\n\n~~struck~~: y⁻, **bold**: y⁺")
-    for row in shown:
-        title = f"**Gold {cell(row['answer'])}, R = {row['change_ratio']:.3f}**"
-        parts.append(
-            f"{title}\n{block(row['question'])}\n\n{edit_markdown(row['response'], row['rectified'])}"
-        )
-    for other in figures["status"]:
-        if other != "accepted":
-            row = next(_where(artifact, _EDITED, status=other))
-            parts.append(details(f"Example of {other}: {row['reason'] or ''}", Response=row["response"]))
-    return "\n\n".join(parts) + footer(artifact)
 
 
 def training(artifact: Artifact) -> str:
@@ -167,9 +133,3 @@ def summary(run: Run, figures: dict[str, Any]) -> str:
     parts.append("## Seconds by stage\n\n" + table(["stage", "seconds"], figures["seconds"].items()))
     parts.append(f"`{run.folder / 'summary.json'}`")
     return "\n\n".join(parts)
-
-
-def _where(artifact: Artifact, columns: list[str], **wanted: str) -> Iterator[dict[str, Any]]:
-    """Rows with the wanted values. Columns of token ids are left out: they are most of an artifact's bytes."""
-    rows = artifact.rows_as_dicts(columns=columns)
-    return (row for row in rows if all(row[name] == value for name, value in wanted.items()))

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from importlib.resources import files
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ _COLUMNS = [
     "cost_usd",
     "history",
 ]
+_FEW_ROWS = 256  # in memory at once: their texts may be long
 _SCRIPTS = ("texts.js", "latex.js", "difference.js", "rows.js", "detail.js", "main.js")
 _PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
 # `<` could end the script element or begin a comment. The rest would let the file itself lie to whoever opens it in
@@ -89,9 +91,9 @@ def as_json(value: Any) -> str:
 
 
 def _lines(artifact: Artifact, most_rows: int) -> Iterator[str]:
-    for number, row in enumerate(artifact.rows_as_dicts(columns=_COLUMNS)):
-        if number == most_rows:
-            return
+    batches = artifact.batches(columns=_COLUMNS, rows=_FEW_ROWS)
+    rows = (row for batch in batches for row in batch.to_pylist())
+    for row in islice(rows, most_rows):
         yield as_json(_entry(row))
 
 

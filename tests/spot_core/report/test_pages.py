@@ -44,13 +44,6 @@ def test_the_rollout_shows_figures_and_examples(run):
     assert "Answer: \\boxed{" in page.text
 
 
-def test_rectify_shows_edits_with_the_change_visible(run):
-    artifact = stages.rectify_failures(run)
-    page = assert_harmless(pages.edits(artifact, gamma=0.6))
-    assert f"{artifact.statistics['pairs']} pairs" in page.text
-    assert {"s", "strong", "img"} <= set(page.tags)
-
-
 def test_training_evaluation_and_summary_show_figures_and_pictures(trained_fake, run):
     pretend_training(run)
     trained = stages.train_policy(run)
@@ -71,14 +64,6 @@ def test_a_skipped_training_is_explained_on_the_summary(run):
     run.skip("train", "no pair was accepted: {'too_different': 7}")
     page = assert_harmless(pages.summary(run, write_summary(run)))
     assert "train was skipped: no pair was accepted" in page.text
-
-
-def test_a_run_without_failures_has_pages_all_the_same(tmp_path):
-    with ArtifactStore(tmp_path).write(Recipe("rectify", {}, {}, 1)) as writer:
-        figures = {"pairs": 0, "failures": 0, "status": {}, "change_ratio": None}
-        writer.complete([], statistics=figures)
-    artifact = ArtifactStore(tmp_path).get(Recipe("rectify", {}, {}, 1))
-    assert "0 pairs" in assert_harmless(pages.edits(artifact, gamma=0.6)).text
 
 
 # --- hostile text ---------------------------------------------------------------------------------------------
@@ -115,45 +100,3 @@ def test_hostile_text_does_not_break_out_of_the_rollouts_page(tmp_path, text):
         pages.rollout(artifact_of(tmp_path, "rollout", [rollout_row(0, text)], {"responses": 1}))
     )
     assert page.tags.count("details") == page.tags.count("pre") == 1
-
-
-@pytest.mark.parametrize("text", HOSTILE)
-def test_hostile_text_does_not_break_out_of_the_rectified_page(tmp_path, text):
-    base = {
-        k: v
-        for k, v in rollout_row(0, text).items()
-        if k not in ("source", "ids_sampled", "finish_reason", "seed", "checker", "metadata")
-    }
-    made = {
-        "rectified": f"{text} and more",
-        "rectified_token_ids": [1, 2],
-        "status": "accepted",
-        "reason": "",
-        "flags": [],
-        "change_ratio": 0.5,
-        "shared_prefix_tokens": 1,
-        "edit_regions": 1,
-        "attempts": 1,
-        "oracle": "test",
-        "oracle_input_tokens": 0,
-        "oracle_output_tokens": 0,
-        "cost_usd": 0.0,
-    }
-    refused = (
-        made
-        | dict.fromkeys(("rectified", "rectified_token_ids", "change_ratio"))
-        | {
-            "status": "refused",
-            "reason": text,
-        }
-    )
-    figures = {
-        "pairs": 1,
-        "failures": 2,
-        "status": {"accepted": 1, "refused": 1},
-        "change_ratio": {"mean": 0.5, "median": 0.5, "p90": 0.5, "max": 0.5},
-    }
-    rows = [base | made, base | refused | {"sample": 1}]
-    page = assert_harmless(pages.edits(artifact_of(tmp_path, "rectify", rows, figures), gamma=0.6))
-    assert page.tags.count("details") == 1
-    assert page.tags.count("pre") == 2

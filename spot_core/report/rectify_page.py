@@ -1,0 +1,202 @@
+"""The rectify stage's page: what became of the failures, how small the edits are, what they cost, and some of them."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from spot_core.artifacts import Artifact
+from spot_core.rectification.measures import Measures
+from spot_core.rectification.statistics import (
+    ACCEPTED,
+    DECILES,
+    costs_by_oracle,
+    first_edits,
+    rates_by_attempt,
+    rates_by_earlier_status,
+    right_ratios,
+    statistics,
+)
+from spot_core.report import plots
+from spot_core.report.edits import edit_markdown
+from spot_core.report.markdown import block, cell, details, percent, table
+from spot_core.report.pages import footer
+from spot_core.report.rectify_report import PICTURE, STATISTICS, VIEWER, picture
+
+_EXAMPLES = 5
+_SHORT = 1000  # tokens of a response that is shown as an example, if there are such
+_TEXTS = ["question", "answer", "response", "rectified", "status", "reason", "change_ratio"]
+
+
+def edits(artifact: Artifact, *, gamma: float, report: Path | None = None) -> str:
+    """The page as Markdown.
+
+    Args:
+        artifact: of the rectify stage; of its texts only those that are shown are read.
+        gamma: largest change ratio that was accepted.
+        report: folder that `write_report` filled; None where there is none.
+    """
+    measures = Measures.of_artifact(artifact)
+    figures = statistics(measures, gamma=gamma)
+    parts = ["# Rectified", f"**{figures['pairs']:,} pairs** of {figures['failures']:,} failures"]
+    if report is not None:
+        parts.append(_files(report))
+    parts += [_counts("status", figures["status"], len(measures.rows))]
+    if figures["flags"]:
+        parts.append(_counts("flag", figures["flags"], len(measures.rows)))
+    if not right_ratios(measures.rows).empty:
+        parts += ["## Change ratio R", plots.inline(picture(measures, gamma=gamma), "change ratios")]
+        parts.append(_ratios(measures, gamma))
+    if figures["pairs"]:
+        parts += ["## Where the accepted edits are", _places(measures, figures)]
+    if not measures.proposals.empty:
+        parts += ["## Asking", *_asking(measures)]
+    parts += _examples(artifact, measures)
+    return "\n\n".join(parts) + footer(artifact)
+
+
+def _files(report: Path) -> str:
+    return (
+        f"Every pair, to filter and search, in one file for the browser: `{report / VIEWER}`  \n"
+        f"All figures: `{report / STATISTICS}`, picture: `{report / PICTURE}`"
+    )
+
+
+def _counts(name: str, counts: dict[str, int], rows: int) -> str:
+    return table([name, "rows", "share"], [(word, f"{n:,}", percent(n / rows)) for word, n in counts.items()])
+
+
+def _ratios(measures: Measures, gamma: float) -> str:
+    rows = measures.rows
+    ratios = {
+        "accepted": rows.loc[rows["status"] == ACCEPTED, "change_ratio"],
+        "all with the right answer": right_ratios(rows),
+    }
+    header = [
+        "edits",
+        "rows",
+        f"over γ = {gamma:g}",
+        "mean",
+        *(f"p{100 * share:.0f}" for share in DECILES),
+        "max",
+    ]
+    lines = [
+        (
+            name,
+            f"{len(values):,}",
+            percent((values > gamma).mean()),
+            *(f"{value:.3f}" for value in (values.mean(), *values.quantile(list(DECILES)), values.max())),
+        )
+        for name, values in ratios.items()
+        if not values.empty
+    ]
+    return f"{table(header, lines)}\n\np50 is the median."
+
+
+def _places(measures: Measures, figures: dict[str, Any]) -> str:
+    pairs = measures.rows[measures.rows["status"] == ACCEPTED]
+    regions, first = pairs["edit_regions"], first_edits(pairs)
+    shares = pairs["shared_prefix_tokens"] / pairs["rectified_tokens"]
+    lines = [
+        ("edit regions", *(f"{v:.1f}" for v in (regions.mean(), *regions.quantile([0.1, 0.5, 0.9])))),
+        ("share of y⁻ before the first edit", *_mean_and_spread(first)),
+        ("share of y⁺ that is shared prefix", *_mean_and_spread(shares)),
+    ]
+    note = f"Of all tokens of y⁺, {percent(figures['shared_prefix_share'])} are in the shared prefixes."
+    return f"{table(['figure', 'mean', 'p10', 'median', 'p90'], lines)}\n\n{note}"
+
+
+def _mean_and_spread(shares: pd.Series) -> list[str]:
+    return [percent(value) for value in (shares.mean(), *shares.quantile([0.1, 0.5, 0.9]))]
+
+
+def _asking(measures: Measures) -> list[str]:
+    costs = costs_by_oracle(measures)
+    parts = [
+        table(
+            [
+                "Oracle",
+                "failures",
+                "proposals",
+                "pairs",
+                "tokens",
+                "cost",
+                "tokens per pair",
+                "cost per pair",
+            ],
+            [
+                (
+                    oracle,
+                    f"{line.asked:,.0f}",
+                    f"{line.proposals:,.0f}",
+                    f"{line.pairs:,.0f}",
+                    f"{line.tokens:,.0f}",
+                    _dollars(line.cost_usd),
+                    "–" if pd.isna(line.tokens_per_pair) else f"{line.tokens_per_pair:,.0f}",
+                    _dollars(line.cost_usd_per_pair),
+                )
+                for oracle, line in costs.iterrows()
+            ],
+        ),
+        _rates(rates_by_attempt(measures), "attempt"),
+    ]
+    again = rates_by_earlier_status(measures)
+    if not again.empty:
+        parts += ["Asked again, by why the proposal before was not taken:", _rates(again, "before")]
+    return parts
+
+
+def _rates(rates: pd.DataFrame, by: str) -> str:
+    return table(
+        ["Oracle", by, "asked", "accepted", "accept rate", "tokens", "cost"],
+        [
+            (
+                oracle,
+                value,
+                f"{line.asked:,.0f}",
+                f"{line.accepted:,.0f}",
+                percent(line.accept_rate),
+                f"{line.tokens:,.0f}",
+                _dollars(line.cost_usd),
+            )
+            for (oracle, value), line in rates.iterrows()
+        ],
+    )
+
+
+def _dollars(cost: float) -> str:
+    if pd.isna(cost):
+        return "–"
+    return f"${cost:,.2f}" if cost == 0 or cost >= 0.01 else f"${cost:.2g}"
+
+
+def _examples(artifact: Artifact, measures: Measures) -> list[str]:
+    """Accepted edits from the smallest to the largest, and a row of every other status."""
+    chosen, others = _spread(measures.rows), _first_of_others(measures.rows)
+    rows = artifact.rows_at([*chosen, *others], columns=_TEXTS)
+    parts = ["## Edits, from the smallest to the largest", "~~struck~~: y⁻, **bold**: y⁺"] if chosen else []
+    for row in (rows[number] for number in chosen):
+        title = f"**Gold {cell(row['answer'])}, R = {row['change_ratio']:.3f}**"
+        parts.append(
+            f"{title}\n{block(row['question'])}\n\n{edit_markdown(row['response'], row['rectified'])}"
+        )
+    for row in (rows[number] for number in others):
+        texts = {"Response": row["response"]}
+        if row["rectified"] is not None:
+            texts["Proposal"] = row["rectified"]
+        parts.append(details(f"Example of {row['status']}: {row['reason'] or ''}", **texts))
+    return parts
+
+
+def _spread(rows: pd.DataFrame) -> list[int]:
+    """Numbers of accepted rows, evenly spread over their change ratios; short ones if there are such."""
+    accepted = rows[rows["status"] == ACCEPTED]
+    short = accepted[accepted["rejected_tokens"] <= _SHORT]
+    ordered = (accepted if short.empty else short).sort_values("change_ratio", kind="stable").index
+    last, steps = len(ordered) - 1, min(_EXAMPLES, len(ordered)) - 1
+    return [int(ordered[round(step * last / max(1, steps))]) for step in range(steps + 1)]
+
+
+def _first_of_others(rows: pd.DataFrame) -> list[int]:
+    others = rows[rows["status"] != ACCEPTED].drop_duplicates("status")
+    return [int(number) for number in others.index]
