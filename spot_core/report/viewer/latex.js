@@ -213,7 +213,8 @@ function readable(text) {
       show(SYMBOLS.get(name), at, after);
       return after;
     } else if (DROPPED.has(name)) {
-      const end = (name === "left" || name === "right") && text[after] === "." ? after + 1 : after;
+      const dot = (name === "left" || name === "right") && after < to && text[after] === ".";
+      const end = dot ? after + 1 : after;
       show("", at, end);
       return end;
     }
