@@ -68,29 +68,18 @@ def _counts(name: str, counts: dict[str, int], rows: int) -> str:
 
 def _ratios(measures: Measures, gamma: float) -> str:
     rows = measures.rows
-    ratios = {
-        "accepted": rows.loc[rows["status"] == ACCEPTED, "change_ratio"],
-        "all with the right answer": right_ratios(rows),
-    }
-    header = [
-        "edits",
-        "rows",
-        f"over γ = {gamma:g}",
-        "mean",
-        *(f"p{100 * share:.0f}" for share in DECILES),
-        "max",
-    ]
-    lines = [
-        (
-            name,
-            f"{len(values):,}",
-            percent((values > gamma).mean()),
-            *(f"{value:.3f}" for value in (values.mean(), *values.quantile(list(DECILES)), values.max())),
-        )
-        for name, values in ratios.items()
-        if not values.empty
-    ]
-    return f"{table(header, lines)}\n\np50 is the median."
+    accepted, right = rows.loc[rows["status"] == ACCEPTED, "change_ratio"], right_ratios(rows)
+    names = ["edits", f"over γ = {gamma:g}", "mean", *(f"p{100 * share:.0f}" for share in DECILES), "max"]
+    columns = [_distribution(values, gamma) for values in (accepted, right)]
+    header = ["change ratio R", "accepted", "all with the right answer"]
+    return f"{table(header, zip(names, *columns, strict=True))}\n\np50 is the median."
+
+
+def _distribution(values: pd.Series, gamma: float) -> list[str]:
+    if values.empty:
+        return ["0", *["–"] * (len(DECILES) + 3)]
+    ratios = (values.mean(), *values.quantile(list(DECILES)), values.max())
+    return [f"{len(values):,}", percent((values > gamma).mean()), *(f"{ratio:.3f}" for ratio in ratios)]
 
 
 def _places(measures: Measures, figures: dict[str, Any]) -> str:

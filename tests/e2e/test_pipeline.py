@@ -36,6 +36,12 @@ def test_a_run_goes_from_questions_to_a_measured_checkpoint(pipeline: Pipeline):
     assert summary["failures"] >= summary["pairs"] > 20
     assert summary["reward_chosen"] > summary["reward_rejected"]
     assert not summary["skipped"]
+    report = pipeline.store / "runs" / "first" / "report" / "rectify"
+    assert {path.name for path in report.iterdir()} == {
+        "statistics.parquet",
+        "change_ratio.png",
+        "pairs.html",
+    }
 
 
 def test_every_artifact_keeps_the_contract(pipeline: Pipeline):

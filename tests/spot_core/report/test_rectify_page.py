@@ -50,8 +50,9 @@ def test_figures_of_a_chain_are_on_the_page(tmp_path):
     beside = neighbours(page)
     assert {("accepted", "40"), ("40", "80.0 %"), ("too_different", "10")} <= beside
     cells = [cell.strip() for cell in page.cells]
-    right = cells.index("all with the right answer")
-    assert cells[right + 1 : right + 3] == ["50", "20.0 %"]
+    edits, over = cells.index("edits"), cells.index("over γ = 0.6")
+    assert cells[edits + 1 : edits + 3] == ["40", "50"]
+    assert cells[over + 1 : over + 3] == ["0.0 %", "20.0 %"]
     calculator = cells.index("calculator")
     assert cells[calculator + 1 : calculator + 4] == ["40", "40", "30"]
     teacher = cells.index("openai:teacher")
