@@ -35,7 +35,6 @@ def change_ratios(accepted: Sequence[float], refused: Sequence[float], *, gamma:
     """
     figure = Figure(figsize=(6.4, 3))
     axes = figure.subplots()
-    # 0.025 wide from 0, so that γ of whole hundredths mostly falls between two bars.
     axes.hist(
         [accepted, refused],
         bins=np.linspace(0, 1, 41),
