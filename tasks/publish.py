@@ -1,8 +1,16 @@
-"""Puts a stage's page on the Artifacts page of the Prefect UI."""
+"""Puts a stage's page, or its figures as a table, on the Artifacts page of the Prefect UI."""
 
-from prefect.artifacts import create_markdown_artifact
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 
 def publish(key: str, markdown: str) -> None:
     """Shows ``markdown`` under ``key``; each run of a stage adds a version."""
     create_markdown_artifact(markdown, key=key)
+
+
+def publish_table(key: str, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Shows rows as a table of its own under ``key``."""
+    create_table_artifact([dict(row) for row in rows], key=key)

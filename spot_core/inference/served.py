@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 _DEATH_SECONDS = 2.0  # a connection breaks a moment before the process is gone
 _MOST_FRUITLESS_STARTS = 2
+_MOST_DEATHS = 3  # of the server under one request: it may be the one that kills it
 _RETRIES = 1  # a server on this machine is up, or is started again
 _NO_KEY = "no-key"
 
@@ -54,6 +55,7 @@ class ServedModel:
         self._client: ModelClient | None = None
         self._served_name = SERVED_NAME
         self._fruitless_starts = 0
+        self._outage: str | None = None
         self._starting = asyncio.Lock()
 
     async def chat(
@@ -72,13 +74,15 @@ class ServedModel:
         Raises:
             TooLongError: the prompt leaves no room for a reply.
             EngineError: no answer after the last retry.
-            OutageError: the server died twice in a row without an answer in between; with the end of its log.
+            OutageError: the server does not start, or died twice in a row without an answer in between; with the end
+                of its log.
         """
         room = self._engine.max_model_len - self._prompt_tokens(messages)
         if room < 1:
             raise TooLongError(f"the prompt fills engine.max_model_len = {self._engine.max_model_len}")
-        while True:
+        for _ in range(_MOST_DEATHS):
             client = await self._ready()
+            server = self._server
             try:
                 reply = await client.chat(
                     messages,
@@ -88,12 +92,14 @@ class ServedModel:
                     extra_body={"chat_template_kwargs": self._model.chat_template_kwargs, **extra_body},
                     idempotency_key=idempotency_key,
                 )
-            except EngineError:
-                if not await self._died():
+            except EngineError as error:
+                if server is None or not await _died(server):
                     raise
-                continue
-            self._fruitless_starts = 0
-            return reply
+                last = error
+            else:
+                self._fruitless_starts = 0
+                return reply
+        raise EngineError(f"the server died {_MOST_DEATHS} times while answering this request: {last}")
 
     async def close(self) -> None:
         """Closes connections and stops the server."""
@@ -119,14 +125,19 @@ class ServedModel:
                 said = self._server.failure("died while answering")
                 await self._stop()
                 if self._fruitless_starts >= _MOST_FRUITLESS_STARTS:
-                    raise OutageError(
-                        f"{self._fruitless_starts} starts in a row without an answer; what was answered is kept. {said}"
-                    ) from said
-                log.warning("starting the Oracle's server again. %s", said)
+                    self._outage = f"{self._fruitless_starts} starts in a row without an answer; what was answered is kept. {said}"
+                else:
+                    log.warning("starting the Oracle's server again. %s", said)
+            if self._outage is not None:
+                raise OutageError(self._outage)
             base_url = self._engine.base_url
             if base_url is None:
                 self._fruitless_starts += 1
-                self._server = await asyncio.to_thread(self._start)
+                try:
+                    self._server = await asyncio.to_thread(self._start)
+                except EngineError as error:
+                    self._outage = str(error)  # else every row would wait for another start
+                    raise OutageError(self._outage) from error
                 base_url = self._server.base_url
             client = ModelClient(
                 base_url=base_url,
@@ -153,16 +164,6 @@ class ServedModel:
         )
         return server.__enter__()
 
-    async def _died(self) -> bool:
-        """Whether the server is gone, or goes within a moment."""
-        if self._server is None:
-            return False
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_DEATH_SECONDS):
-                while not self._server.died:
-                    await asyncio.sleep(_DEATH_SECONDS / 10)
-        return self._server.died
-
     async def _stop(self) -> None:
         client, self._client = self._client, None
         if client is not None:
@@ -170,3 +171,12 @@ class ServedModel:
         server, self._server = self._server, None
         if server is not None:
             await asyncio.to_thread(server.process.stop)
+
+
+async def _died(server: VllmServer) -> bool:
+    """Whether the server is gone, or goes within a moment."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_DEATH_SECONDS):
+            while not server.died:
+                await asyncio.sleep(_DEATH_SECONDS / 10)
+    return server.died

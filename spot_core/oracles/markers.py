@@ -36,7 +36,7 @@ def _marker(edge: str) -> re.Pattern[str]:
 _STARTS, _ENDS = _marker(_BEGIN), _marker(_END)
 # What still looks like a marker: the words in capitals, between `==`, or with others on a line between `==`.
 _REMAINS = re.compile(
-    rf"\bCORRECT(?:ED|IONS?)[\W_]+(?:{_BEGIN}|{_END})\b"
+    rf"CORRECT(?:ED|IONS?)[\W_]+(?:{_BEGIN}|{_END})"
     rf"|{_BAR}[ \t]*(?i:{_WHAT})[ \t]*{_BAR}"
     rf"|^[^\w\n=]*+{_BAR}(?i:[^=\n]{{0,40}}\b(?:{_BEGIN}|{_END}|{_WHAT})\b[^=\n]{{0,40}}){_BAR}[^\w\n=]*+$",
     re.MULTILINE,
