@@ -1,7 +1,9 @@
 """The calculator: an Oracle that recomputes written arithmetic, exactly and for nothing.
 
-It finds the first wrong `a op b = c` step of a response, corrects it, carries the new value through the steps
-that use it, and touches nothing else. It never sees the gold answer, and proposes nothing it would have to guess.
+It finds the steps of a response that do not hold (decimals, fractions, percent, chains, annotations, results said in
+words), corrects them, carries the new values through what follows from them, and touches nothing else. It never
+sees the gold answer, and proposes nothing it would have to guess: what may be meant in another way is left alone,
+and so is a response where it cannot tell which number follows which result.
 """
 
 from collections.abc import Sequence

@@ -3,28 +3,21 @@
 Which number follows which result is for `origins` to say; what it cannot say is not guessed (CannotCarryError).
 """
 
-from collections import Counter, defaultdict
 from collections.abc import Callable
-from itertools import pairwise, takewhile
 
 from sympy import Rational
 
-from spot_core.oracles.arithmetic.equations import Equation, Verdict, number_tokens
-from spot_core.oracles.arithmetic.expressions import evaluate
+from spot_core.oracles.arithmetic.equations import number_tokens
 from spot_core.oracles.arithmetic.final_answer import FinalAnswer, find_final_answer
 from spot_core.oracles.arithmetic.finding import equations_in
-from spot_core.oracles.arithmetic.givens import given_values
-from spot_core.oracles.arithmetic.numbers import (
-    NotComputableError,
-    displayed,
-    is_written_form_of,
-    rounding_mode,
-    style_of,
-)
+from spot_core.oracles.arithmetic.givens import Givens, givens_of
+from spot_core.oracles.arithmetic.judging import Judgement, Verdict, judge_all
+from spot_core.oracles.arithmetic.mentions import Mentions
+from spot_core.oracles.arithmetic.numbers import displayed, is_written_form_of, rounding_mode, style_of
 from spot_core.oracles.arithmetic.origins import Origins, Source
-from spot_core.oracles.arithmetic.results import Result
 from spot_core.oracles.arithmetic.rewriting import CannotCarryError, Edits
-from spot_core.oracles.arithmetic.tokens import Kind, Token, tokenize
+from spot_core.oracles.arithmetic.steps import StepCorrector
+from spot_core.oracles.arithmetic.tokens import Token, tokenize
 
 
 class NothingWrongError(ValueError):
@@ -32,41 +25,38 @@ class NothingWrongError(ValueError):
 
 
 def corrected(text: str, question: str) -> str:
-    """`text` with its first wrong step and all that follows from it put right, and nothing else touched.
+    """`text` with its wrong steps and all that follows from them put right, and nothing else touched.
 
-    Raises NothingWrongError if no readable step is wrong, CannotCarryError if the edit would not be coherent:
-    every equation of the edited text must hold, and its last value must be its final answer.
+    Raises NothingWrongError if no readable step is wrong, CannotCarryError if the edit would not be coherent: no
+    equation of the edited text may be wrong, those it touched must hold, and the answer must be a step's value.
     """
-    tokens = tokenize(text)
-    equations = equations_in(tokens)
-    if not equations:
+    tokens, givens = tokenize(text), givens_of(question)
+    judgements = judge_all(equations_in(tokens), text, question)
+    if not judgements:
         raise CannotCarryError("no arithmetic step was found")
-    if all(equation.verdict is not Verdict.FALSE for equation in equations):
+    if all(judgement.verdict is not Verdict.FALSE for judgement in judgements):
         raise NothingWrongError("no arithmetic step is wrong")
-    answer = find_final_answer(text)
+    if any(judgement.misprinted for judgement in judgements):
+        raise CannotCarryError("of one step either an operand or the result is wrong")
+    answer = find_final_answer(text, judgements[-1].equation)
     if answer is None:
         raise CannotCarryError("no final answer that is one number was found")
-    walk = _Walk(text, tokens, equations, answer, given_values(question))
-    edited = walk.run()
-    _verify(edited, expected_equations=len(equations))
+    edits = _Walk(text, tokens, judgements, answer, givens).run()
+    edited = edits.apply()
+    _verify(edited, question, judgements, edits)
     return edited
 
 
-def _verify(edited: str, expected_equations: int) -> None:
-    equations = equations_in(tokenize(edited))
-    if len(equations) != expected_equations:
+def _verify(edited: str, question: str, before: list[Judgement], edits: Edits) -> None:
+    after = judge_all(equations_in(tokenize(edited)), edited, question)
+    if len(after) != len(before):
         raise CannotCarryError("the edited text reads differently")
-    for equation in equations:
-        if equation.verdict is not Verdict.TRUE:
+    for old, new in zip(before, after, strict=True):
+        touched = any(old.equation.start <= start < old.equation.end for start, _ in edits.spans)
+        worse = old.verdict is Verdict.TRUE or touched or new.verdict is Verdict.FALSE
+        if worse and new.verdict is not Verdict.TRUE:
+            equation = new.equation
             raise CannotCarryError(f"after the edit {edited[equation.start : equation.end]!r} does not hold")
-    answer = find_final_answer(edited)
-    assert answer is not None and answer.token.value is not None, (
-        "an edit of numbers cannot remove the answer"
-    )
-    value = -answer.token.value if answer.minus else answer.token.value
-    decimals = style_of(answer.token.text).decimals
-    if not any(is_written_form_of(value, decimals, result.written) for result in equations[-1].results):
-        raise CannotCarryError("after the edit the final answer is not the value of the last step")
 
 
 class _Walk:
@@ -76,150 +66,71 @@ class _Walk:
         self,
         text: str,
         tokens: list[Token],
-        equations: list[Equation],
+        judgements: list[Judgement],
         answer: FinalAnswer,
-        question_values: Counter[Rational],
+        givens: Givens,
     ):
-        self.edits = Edits(text)
-        self.tokens = tokens
-        self.equations = equations
+        equations = [judgement.equation for judgement in judgements]
+        in_equations = {token.start for equation in equations for token in number_tokens(equation)}
+        self.judgements = judgements
         self.answer = answer
-        self.in_equation = {token.start for equation in equations for token in number_tokens(equation)}
-        self.tokens_by_value: defaultdict[Rational | None, list[Token]] = defaultdict(list)
-        for token in tokens:
-            self.tokens_by_value[token.value].append(token)
-        self.origins = Origins(question_values)
-        self.last_results: list[Source] = []
+        self.answer_is_result = answer.token.start in in_equations
+        self.edits = Edits(text)
+        self.origins = Origins(givens, equations, answer.result.written)
+        self.mentions = Mentions(
+            tokens, equations, in_equations | set(answer.starts), self.origins, self.edits
+        )
+        self.steps = StepCorrector(self.origins, self.edits, self.mentions)
+        self.sources: list[Source] = []
 
-    def run(self) -> str:
-        """The edited text. Raises CannotCarryError."""
+    def run(self) -> Edits:
+        """The edits. Raises CannotCarryError."""
         events: list[tuple[int, Callable[[], None]]] = [
-            (equation.start, lambda step=step, equation=equation: self._equation(step, equation))
-            for step, equation in enumerate(self.equations)
+            (judgement.equation.start, lambda step=step, judgement=judgement: self._step(step, judgement))
+            for step, judgement in enumerate(self.judgements)
         ]
         events += [
-            (token.start, lambda token=token: self._mention(token))
-            for token in self.tokens
-            if self._is_mention(token) and token.start != self.answer.token.start
+            (token.start, lambda token=token: self.mentions.follow(token)) for token in self.mentions.tokens
         ]
         for _, handle in sorted(events, key=lambda event: event[0]):
             handle()
         self._final_answer()
-        return self.edits.apply()
+        return self.edits
 
-    def _is_mention(self, token: Token) -> bool:
-        return token.kind is Kind.NUMBER and token.start not in self.in_equation
-
-    def _equation(self, step: int, equation: Equation) -> None:
-        values: dict[int, Rational] = {}
-        operand_changed = False
-        for expression in equation.expressions:
-            taken: list[Source] = []
-            for position, literal in enumerate(expression.literals):
-                source = self.origins.of_operand(
-                    literal.written,
-                    step,
-                    leading=position == 0,
-                    first=expression is equation.expressions[0],
-                    taken=taken,
-                )
-                if source is None:
-                    continue
-                taken.append(source)
-                if source.changed:
-                    operand_changed = True
-                    values[literal.token.start] = source.new
-                    self.edits.write(literal.token, literal.minus, source.new, grouped=position > 0)
-            for source in taken:
-                source.used = True
-        try:
-            before, after = equation.exact_results(), equation.exact_results(values)
-        except NotComputableError as error:
-            raise CannotCarryError(str(error)) from error
-        if operand_changed and equation.verdict is Verdict.UNCLEAR:
-            raise CannotCarryError("a later step that uses a corrected value is not clear")
-        self._check_members_agree(equation, values)
-        self.last_results = []
-        for result, was_exact, exact in zip(equation.results, before, after, strict=True):
-            new = result.written
-            is_wrong = equation.verdict is Verdict.FALSE and not result.says(was_exact)
-            if operand_changed or is_wrong:
-                new = self._write_result(equation, result, exact, was_exact)
-            source = Source(step, result.written, new)
-            self.origins.add_result(source)
-            self.last_results.append(source)
-
-    def _write_result(
-        self, equation: Equation, result: Result, exact: Rational, was_exact: Rational
-    ) -> Rational:
-        if exact == was_exact and result.says(was_exact):
-            return result.written
-        new = self.edits.write_result(result, exact, was_exact)
-        if new != result.written:
-            self._rewrite_announcement(equation, result, new)
-        return new
-
-    def _rewrite_announcement(self, equation: Equation, result: Result, new: Rational) -> None:
-        """`He has 44 because 20 + 25 = 44`: a sentence may say a wrong result before the step that gives it."""
-        line_start = self.edits.text.rfind("\n", 0, equation.start) + 1
-        first = max(line_start, self.edits.text.rfind(". ", line_start, equation.start) + 1)
-        same = self.tokens_by_value[result.written]
-        if self.origins.in_question(result.written) or (same and same[0].start < first):
-            return
-        said = list(takewhile(lambda token: token.start < equation.start, same))
-        if not all(self._is_mention(token) for token in said):
-            return
-        for token in said:
-            self.edits.write(token, None, new)
-        self.origins.drop_given(result.written)
-
-    def _check_members_agree(self, equation: Equation, values: dict[int, Rational]) -> None:
-        """After a carry all expressions of a chain must still be one value, else a middle one went stale."""
-        exact = {
-            evaluate(e.root, values, percent_is_hundredth=equation.percent_is_hundredth)
-            for e in equation.expressions
-        }
-        if values and len(exact) > 1:
-            raise CannotCarryError("a simplification in the middle of a step cannot be carried")
-
-    def _mention(self, token: Token) -> None:
-        """A number in a sentence: follows the result it repeats."""
-        assert token.value is not None
-        source = self.origins.of_mention(token.value, token.text)
-        if source is None:
-            return
-        if self._starts_unreadable_step(token):
-            raise CannotCarryError(f"a later step that uses {token.text} cannot be read")
-        self.edits.write(token, None, source.new)
-
-    def _starts_unreadable_step(self, token: Token) -> bool:
-        """Whether a number stands to the left of an equals sign in a phrase that is no readable equation."""
-        for later, following in pairwise(self.tokens[self.tokens.index(token) + 1 :]):
-            if later.kind is Kind.EQUALS:
-                return following.kind is not Kind.OPEN_NOTE and not any(
-                    equation.start <= later.start < equation.end or equation.start == following.start
-                    for equation in self.equations
-                )
-            if later.kind is Kind.BREAK:
-                return False
-        return False
+    def _step(self, step: int, judgement: Judgement) -> None:
+        self.sources += self.steps.correct(step, judgement)
 
     def _final_answer(self) -> None:
-        """The answer follows the last step, of which it must be the value."""
-        token, minus = self.answer.token, self.answer.minus
-        assert token.value is not None
-        written = -token.value if minus else token.value
-        decimals = style_of(token.text).decimals
-        same = [source for source in self.last_results if source.old == written]
-        last = self.last_results[-1] if self.last_results else None
+        """The answer follows the last step of which it is the value."""
+        result = self.answer.result
+        written = result.written
+        last_step = len(self.judgements) - 1
+        last = [source for source in self.sources if source.step == last_step]
+        same = [source for source in last if source.old == written]
+        if any(source.doubtful for source in same or last):
+            raise CannotCarryError("the final answer follows from a step that is not clear")
         if same:
             new = same[-1].new
-        elif last is not None and is_written_form_of(written, decimals, last.old):
-            mode = rounding_mode(written, decimals, last.old)
-            new, _ = displayed(last.new, style_of(token.text), mode)
+        elif last and result.fraction is None and is_written_form_of(written, result.decimals, last[-1].old):
+            style = style_of(result.literal.token.text)
+            mode = rounding_mode(written, style.decimals, last[-1].old)
+            new, _ = displayed(last[-1].new, style, mode)
         else:
-            raise CannotCarryError("the final answer is not the value of the last step")
+            new = self._earlier_step(written)
         if new == written:
             raise CannotCarryError("the corrected value does not reach the final answer")
-        if token.start not in self.in_equation:
-            self.edits.write(token, minus, new)
+        if not self.answer_is_result:
+            self.edits.write_result(result, new, written)
+        self.mentions.follow_answer(self.judgements[-1].equation.end, written, new)
+
+    def _earlier_step(self, written: Rational) -> Rational:
+        """The value of an earlier step that the answer repeats: the last steps may be a check, or an aside."""
+        sources = [source for source in self.sources if source.old == written]
+        values = {source.new for source in sources}
+        if any(source.doubtful for source in sources):
+            raise CannotCarryError("the final answer follows from a step that is not clear")
+        if not values:
+            raise CannotCarryError("the final answer is not the value of the last step")
+        if len(values) > 1 or self.origins.in_question(written):
+            raise CannotCarryError("the final answer may be the value of more than one step")
+        return values.pop()

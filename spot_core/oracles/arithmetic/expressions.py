@@ -16,7 +16,6 @@ class Literal:
     token: Token
     minus: Token | None = None
     percent: bool = False
-    leading: bool = False  # first operand of its expression
 
     @property
     def written(self) -> Rational:
@@ -27,11 +26,12 @@ class Literal:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """`left operator right`; a negated expression is `0 - right` with left None."""
+    """`left operator right`; a negated expression has no left. `mixed`: `2 1/2`, the sum of a whole number and a fraction."""
 
     operator: str
     left: "Expression | None"
     right: "Expression"
+    mixed: bool = False
 
 
 Expression = Literal | Operation
@@ -39,12 +39,12 @@ Expression = Literal | Operation
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """An expression and where it stands; `has_units` if words stand between its numbers."""
+    """An expression and where it stands; `units` are the words between and after its numbers, in lower case."""
 
     root: Expression
     start: int
     end: int
-    has_units: bool
+    units: frozenset[str]
     tokens_read: int
 
     @property
@@ -55,7 +55,7 @@ class Reading:
     @property
     def literals(self) -> list[Literal]:
         """Its numbers, left to right."""
-        return list(_literals(self.root))
+        return list(literals_of(self.root))
 
 
 def evaluate(
@@ -80,10 +80,11 @@ def operators(node: Expression) -> set[str]:
     return left | {node.operator} | operators(node.right)
 
 
-def _literals(node: Expression) -> Iterator[Literal]:
+def literals_of(node: Expression) -> Iterator[Literal]:
+    """The numbers of an expression, left to right."""
     if isinstance(node, Literal):
         yield node
     else:
         if node.left:
-            yield from _literals(node.left)
-        yield from _literals(node.right)
+            yield from literals_of(node.left)
+        yield from literals_of(node.right)

@@ -1,7 +1,7 @@
 """The numbers a question gives, written in digits or in words, with the constants that its units bring along."""
 
 import re
-from collections import Counter
+from dataclasses import dataclass
 
 from sympy import Rational
 
@@ -31,6 +31,18 @@ _ONES = [
     "twenty",
 ]
 _TENS = ["thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+_ORDINALS = {
+    4: "fourth",
+    5: "fifth",
+    6: "sixth",
+    7: "seventh",
+    8: "eighth",
+    9: "ninth",
+    10: "tenth",
+    12: "twelfth",
+}
+# Numbers that calculations use without a text having to give them: small ones, and those of calendar and clock.
+CONSTANTS = frozenset(map(Rational, (*range(11), 12, 24, 52, 60, 100, 365, 1000)))
 
 # Word → values it brings into a calculation.
 WORD_VALUES: dict[str, tuple[Rational, ...]] = {
@@ -40,8 +52,11 @@ WORD_VALUES: dict[str, tuple[Rational, ...]] = {
     **dict.fromkeys(("half", "halves"), (Rational(2), Rational(1, 2))),
     **dict.fromkeys(("thrice", "triple", "tripled", "third", "thirds"), (Rational(3), Rational(1, 3))),
     **dict.fromkeys(("quarter", "quarters", "quadruple"), (Rational(4), Rational(1, 4), Rational(25))),
-    **dict.fromkeys(("fifth", "fifths"), (Rational(5), Rational(1, 5))),
-    **dict.fromkeys(("tenth", "tenths"), (Rational(10), Rational(1, 10))),
+    **{
+        form: (Rational(value), Rational(1, value))
+        for value, word in _ORDINALS.items()
+        for form in (word, f"{word}s")
+    },
     **dict.fromkeys(("dozen", "dozens", "foot", "feet", "inches"), (Rational(12),)),
     **dict.fromkeys(("hundred", "hundreds", "percent", "cent", "cents", "century"), (Rational(100),)),
     **dict.fromkeys(("thousand", "thousands", "kilometers", "kilograms"), (Rational(1000),)),
@@ -62,16 +77,21 @@ WORD_VALUES: dict[str, tuple[Rational, ...]] = {
 _WORD = re.compile(r"[a-z]+")
 
 
-def given_values(text: str) -> Counter[Rational]:
-    """Every value that a text brings into a calculation without calculating it, and how often it says it in digits.
+@dataclass(frozen=True)
+class Givens:
+    """What a question brings into a calculation. `digits`: its written numbers in their order."""
 
-    Values that only come with a word (`twice`, `week`) are there with a count of 0.
-    """
-    tokens = tokenize(text)
-    values = Counter(token.value for token in tokens if token.value is not None)
+    values: frozenset[Rational]
+    digits: tuple[Rational, ...]
+
+
+def givens_of(question: str) -> Givens:
+    """The numbers of a question, written in digits or in words, with the constants that its units bring along."""
+    tokens = tokenize(question)
+    digits = tuple(token.value for token in tokens if token.value is not None)
+    values = set(digits)
     if any(token.kind is Kind.PERCENT for token in tokens):
-        values.setdefault(Rational(100), 0)
-    for word in _WORD.findall(text.lower()):
-        for value in WORD_VALUES.get(word, ()):
-            values.setdefault(value, 0)
-    return values
+        values.add(Rational(100))
+    for word in _WORD.findall(question.lower()):
+        values.update(WORD_VALUES.get(word, ()))
+    return Givens(frozenset(values), digits)

@@ -128,12 +128,13 @@ def rounding_mode(written: Rational, decimals: int, exact: Rational) -> str | No
 def displayed(exact: Rational, style: NumberStyle, mode: str | None) -> tuple[Rational, int]:
     """The value and number of decimals with which `exact` is to be written in place of a number of this style.
 
-    A text that rounded keeps rounding the same way; else as few decimals as are exact (but no fewer than a text
-    that fills up with zeros), and rounded to the nearest where no reasonable number of decimals is exact.
+    As few decimals as are exact, but no fewer than a text that fills up with zeros; a text that rounded keeps
+    rounding the same way where that would take more, and without such an example the nearest value is written
+    where no reasonable number of decimals is exact.
     """
-    if mode is not None:
-        return round_to(exact, style.decimals, mode), style.decimals
     needed = terminating_decimals(exact)
+    if mode is not None and (needed is None or needed > style.decimals):
+        return round_to(exact, style.decimals, mode), style.decimals
     if needed is not None and needed <= max(MAX_NEW_DECIMALS, style.decimals):
         money = style.decimals == 2 and needed == 1  # 48.25 becomes 48.50
         return exact, 2 if money else max(needed, style.least_decimals)

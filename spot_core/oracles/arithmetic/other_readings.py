@@ -1,15 +1,28 @@
 """Other readings of an equation, in which what does not follow as written is meant and right all the same."""
 
+from collections.abc import Collection
+from math import floor
+
 from sympy import Rational
 
-from spot_core.oracles.arithmetic.expressions import Expression, Literal, Reading, evaluate, operators
+from spot_core.oracles.arithmetic.expressions import (
+    Expression,
+    Literal,
+    Reading,
+    evaluate,
+    literals_of,
+    operators,
+)
 from spot_core.oracles.arithmetic.numbers import NotComputableError, combine, style_of
 from spot_core.oracles.arithmetic.results import Result
+from spot_core.oracles.arithmetic.units import Units
 
-# A result off by one of these factors is a change of unit (cents, minutes, dozens …) before it is a mistake.
 PERCENT_FACTOR = 100
-UNIT_FACTORS = (7, 12, 24, 30, 52, 60, 365, 1000, 3600)
 APPROXIMATION = Rational(1, 200)  # how far two decimal expressions of one chain may lie apart, relative
+LARGEST_ROUNDING = Rational(1, 10)  # how far what follows a `≈` may lie off, relative
+_CONSTANTS = ("3.14", "3.142", "1.41", "1.414", "1.73", "1.732", "2.24", "2.72")
+_ROUNDED_DENOMINATORS = (3, 6, 7, 9, 11, 12)  # of fractions that people write with a few decimals
+_SURELY_ROUNDED_DECIMALS = 4
 
 
 def is_same_value(left: Rational, right: Rational, expressions: list[Reading]) -> bool:
@@ -20,32 +33,82 @@ def is_same_value(left: Rational, right: Rational, expressions: list[Reading]) -
     return decimal and abs(left - right) <= abs(left) * APPROXIMATION
 
 
-def is_meant_otherwise(result: Result, exact: Rational, expressions: list[Reading]) -> bool:
-    """Whether a wrong result has a reading in which it is right: sign left out, other unit, no precedence."""
-    if result.written == -exact or result.written in _other_values(expressions[0]):
+def is_meant_otherwise(result: Result, exact: Rational, root: Expression, units: Units) -> bool:
+    """Whether a wrong result has a reading in which it is right: sign left out, other unit, no precedence, `≈`."""
+    written = result.written
+    counted_both_ends = exact < 0 and written == 1 - exact  # pages 10-15 are 6 pages
+    if written == -exact or counted_both_ends or written in _other_values(root) or adds_percent(root):
         return True
-    if result.written == 0 or exact == 0:
+    if result.approximate and abs(written - exact) <= abs(exact) * LARGEST_ROUNDING:
+        return True
+    if any(0 <= written <= cycle and (written - exact) % cycle == 0 for cycle in units.cycles):
+        return True
+    if written == 0 or exact == 0:
         return False
-    has_units = result.reading.has_units or any(expression.has_units for expression in expressions)
-    factors = (PERCENT_FACTOR, *UNIT_FACTORS) if has_units else (PERCENT_FACTOR,)
-    return any(result.written / exact in (factor, Rational(1, factor)) for factor in factors)
+    # Only a number with decimals is taken for a rounded change of unit: any small number is near 11 / 12.
+    says = result.says if result.decimals else written.__eq__
+    return any(says(exact * factor) or says(exact / factor) for factor in units.factors)
 
 
-def is_within_operand_rounding(result: Result, expression: Reading, base: Rational) -> bool:
-    """`3.14159 * 18 = 56.54867`: the author went on with more digits of an operand than the text shows."""
-    fewest = 2 if operators(expression.root) & {"*", "/", "^"} else 3
+def adds_percent(root: Expression) -> bool:
+    """`100 - 20%`: of what the percentage is has to be guessed."""
+    if isinstance(root, Literal):
+        return False
+    sides = [side for side in (root.left, root.right) if side is not None]
+    if root.operator in "+-" and len(sides) == 2:
+        percent = [any(literal.percent for literal in literals_of(side)) for side in sides]
+        if percent[0] != percent[1]:
+            return True
+    return any(adds_percent(side) for side in sides)
+
+
+def is_within_operand_rounding(
+    result: Result,
+    root: Expression,
+    base: Rational,
+    *,
+    rounded: Collection[Rational],
+    given: Collection[Rational],
+) -> bool:
+    """`3.14159 * 18 = 56.54867`: the author went on with more digits of an operand than the text shows.
+
+    `rounded`: values that earlier steps of the text wrote with fewer digits than they have; `given`: exact ones.
+    """
+    fewest = 2 if operators(root) & {"*", "/", "^"} else 3
     reach = Rational(0)
-    for literal in expression.literals:
-        decimals = style_of(literal.token.text).decimals
-        if decimals >= fewest:
-            nudged = {literal.token.start: literal.written + Rational(1, 2 * 10**decimals)}
-            reach += abs(evaluate(expression.root, nudged) - evaluate(expression.root))
+    try:
+        for literal in literals_of(root):
+            decimals = style_of(literal.token.text).decimals
+            exact = literal.written in given or literal.written * PERCENT_FACTOR in given
+            by_looks = decimals >= fewest and not exact and _looks_rounded(literal, decimals)
+            if by_looks or literal.written in rounded:
+                nudged = {literal.token.start: literal.written + Rational(1, 10**decimals)}
+                reach += abs(evaluate(root, nudged) - evaluate(root))
+    except NotComputableError:
+        return True
     return reach > 0 and abs(result.written - base) <= reach + Rational(1, 2 * 10**result.decimals)
 
 
-def _other_values(reading: Reading) -> list[Rational]:
-    """Values of the expression if its author calculated from left to right, or divided by all that follows."""
-    flat = _flattened(reading.root)
+def _looks_rounded(literal: Literal, decimals: int) -> bool:
+    if decimals >= _SURELY_ROUNDED_DECIMALS or literal.token.text in _CONSTANTS:
+        return True
+    digit = Rational(1, 10**decimals)
+    for denominator in _ROUNDED_DENOMINATORS:
+        for numerator in (floor(literal.written * denominator), floor(literal.written * denominator) + 1):
+            fraction = Rational(numerator, denominator)
+            terminates = 10**decimals % fraction.q == 0
+            # Cut off, or rounded to the nearest.
+            if not terminates and -digit / 2 <= fraction - literal.written < digit:
+                return True
+    return False
+
+
+def _other_values(root: Expression) -> list[Rational]:
+    """Values of the expression if its author calculated from left to right, or all that follows first.
+
+    `80 + 90 / 2 = 85`, `48 / 2 * 3 = 8`, `2 * 5 + 3 = 16`, `100 - 20 + 30 = 50`.
+    """
+    flat = _flattened(root)
     if flat is None or len(flat[1]) < 2:
         return []
     numbers, signs = flat
@@ -55,11 +118,12 @@ def _other_values(reading: Reading) -> list[Rational]:
         for sign, number in zip(signs, numbers[1:], strict=True):
             running = combine(sign, running, number)
         values.append(running)
-        if signs[0] == "/" and set(signs[1:]) <= {"*"}:
-            below = numbers[1]
-            for number in numbers[2:]:
-                below = below * number
-            values.append(combine("/", numbers[0], below))
+        rest_together = ("/", {"*"}), ("*", {"+", "-"}), ("/", {"+", "-"}), ("-", {"+"})
+        if any(signs[0] == first and set(signs[1:]) <= others for first, others in rest_together):
+            rest = numbers[1]
+            for sign, number in zip(signs[1:], numbers[2:], strict=True):
+                rest = combine(sign, rest, number)
+            values.append(combine(signs[0], numbers[0], rest))
     except NotComputableError:
         return values
     return values

@@ -3,8 +3,10 @@
 expression := term (("+" | "-") term)*
 term       := factor (("*" | "/" | "of") factor)*
 factor     := ("+" | "-") factor | atom ("^" factor)?
-atom       := number "%"? units? | "(" expression ")" units? | frac "{" expression "}" "{" expression "}"
-units      := up to five words, "per hour", "/hour", "(in dollars)"
+atom       := number "%"? units? | mixed units? | "(" expression ")" units? | "{" expression "}" units? | fraction
+mixed      := number (number "/" number | fraction)
+fraction   := frac "{" expression "}" "{" expression "}"
+units      := up to five words, "per hour", "/hour", "(in dollars)", "gallons of water"
 """
 
 from collections.abc import Sequence
@@ -27,7 +29,11 @@ def read_expression(tokens: Sequence[Token], first: int = 0) -> Reading:
     reader = _Reader(tokens, first)
     root = reader.expression(0)
     return Reading(
-        root, tokens[first].start, tokens[reader.last_operand].end, reader.has_units, reader.position - first
+        root,
+        tokens[first].start,
+        tokens[reader.last_operand].end,
+        frozenset(reader.units),
+        reader.position - first,
     )
 
 
@@ -39,7 +45,7 @@ class _Reader:
         self.first = first
         self.position = first
         self.last_operand = first  # index of the token that ends the last operand (units excluded)
-        self.has_units = False
+        self.units: set[str] = set()
 
     def _peek(self, ahead: int = 0) -> Token | None:
         index = self.position + ahead
@@ -96,7 +102,7 @@ class _Reader:
             if sign.text == "+":
                 return node
             if isinstance(node, Literal) and node.minus is None:
-                return Literal(node.token, sign, node.percent, sign is self.tokens[self.first])
+                return Literal(node.token, sign, node.percent)
             return Operation("-", None, node)
         node = self.atom(depth)
         if self._operator("^"):
@@ -112,26 +118,52 @@ class _Reader:
         if token is None:
             raise UnreadableError("an operand is missing")
         if token.kind is Kind.NUMBER:
-            node: Expression = Literal(token, leading=self.position == self.first)
+            node: Expression = Literal(token)
             self._step_over_operand()
             if self._is(Kind.PERCENT):
-                assert isinstance(node, Literal)
-                node = Literal(token, percent=True, leading=node.leading)
+                node = Literal(token, percent=True)
                 self._step_over_operand()
+            elif part := self._fraction_of_mixed(token):
+                node = Operation("+", node, part, mixed=True)
         elif token.kind is Kind.OPEN:
             self.position += 1
             node = self.expression(depth + 1)
             if not self._is(Kind.CLOSE):
                 raise UnreadableError("a parenthesis is not closed")
             self._step_over_operand()
+        elif token.kind is Kind.OPEN_BRACE:
+            node = self._braced(depth)
         elif token.kind is Kind.FRACTION:
-            self.position += 1
-            numerator = self._braced(depth)
-            return Operation("/", numerator, self._braced(depth))
+            node = self._latex_fraction(depth)
         else:
             raise UnreadableError(f"{token.text!r} is not an operand")
         self._units()
         return node
+
+    def _fraction_of_mixed(self, whole: Token) -> Expression | None:
+        """The proper fraction that follows a whole number right away: `2 1/2`, `2\\frac{1}{2}`; else None."""
+        first = self._peek()
+        if first is None or first.start - whole.end > 1 or not whole.text.isdigit():
+            return None
+        before = self.position, self.last_operand
+        part: Expression | None = None
+        if self._is(Kind.FRACTION):
+            part = self._latex_fraction(0)
+        elif self._is(Kind.NUMBER) and self._is(Kind.OPERATOR, 1, "/") and self._is(Kind.NUMBER, 2):
+            above, line, below = (self.tokens[self.position + ahead] for ahead in range(3))
+            if above.end == line.start and line.end == below.start:
+                part = Operation("/", Literal(above), Literal(below))
+                self.position += 2
+                self._step_over_operand()
+        if isinstance(part, Operation) and _is_proper(part):
+            return part
+        self.position, self.last_operand = before
+        return None
+
+    def _latex_fraction(self, depth: int) -> Expression:
+        self.position += 1
+        numerator = self._braced(depth)
+        return Operation("/", numerator, self._braced(depth))
 
     def _braced(self, depth: int) -> Expression:
         if not self._is(Kind.OPEN_BRACE):
@@ -156,20 +188,33 @@ class _Reader:
                 return
             if token.kind is Kind.WORD:
                 word = token.text.lower()
+                if word in SCALE_WORDS and words > 0:
+                    return  # 360 cakes on the fifth day
                 if word in SCALE_WORDS:
                     raise UnreadableError(f"{word!r} changes the number before it")
-                if word in PHRASE_WORDS:
+                of_what = word == "of" and words > 0 and self._is(Kind.WORD, 1)
+                if word in PHRASE_WORDS and not of_what:
                     return
-                length = 1
+                length = 1 + self._square_or_cube(1)
             elif token.kind is Kind.OPERATOR and token.text == "/" and self._is(Kind.WORD, 1):
                 length = 2
             elif token.kind is Kind.OPEN and self._is(Kind.WORD, 1) and self._is(Kind.CLOSE, 2):
                 length = 3
             else:
                 return
+            read = self.tokens[self.position : self.position + length]
+            self.units.update(unit.text.lower() for unit in read if unit.kind is Kind.WORD)
             self.position += length
-            self.has_units = True
             words += 1
+
+    def _square_or_cube(self, ahead: int) -> int:
+        """How many tokens the exponent of a unit takes: `\\text{m}^2`, `\\text{m}^{3}`."""
+        if not self._is(Kind.OPERATOR, ahead, "^"):
+            return 0
+        if self._is(Kind.NUMBER, ahead + 1):
+            return 2
+        braced = self._is(Kind.OPEN_BRACE, ahead + 1) and self._is(Kind.NUMBER, ahead + 2)
+        return 4 if braced and self._is(Kind.CLOSE_BRACE, ahead + 3) else 0
 
     def _is_of(self, node: Expression) -> bool:
         """`50% of 80`, `3/4 of 80`: a product."""
@@ -191,3 +236,12 @@ class _Reader:
             and self.last_operand == self.position - 1
             and self.tokens[self.last_operand].end == token.start
         )
+
+
+def _is_proper(fraction: Operation) -> bool:
+    """Whether it is a fraction of two whole numbers between 0 and 1."""
+    above, below = fraction.left, fraction.right
+    if not (isinstance(above, Literal) and isinstance(below, Literal)):
+        return False
+    whole = above.token.text.isdigit() and below.token.text.isdigit()
+    return whole and 0 < above.written < below.written

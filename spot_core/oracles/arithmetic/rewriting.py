@@ -25,6 +25,10 @@ class Edits:
         if self.spans.setdefault((start, end), new) != new:
             raise CannotCarryError(f"two steps disagree about what {self.text[start:end]!r} should be")
 
+    def touches(self, token: Token) -> bool:
+        """Whether a number has been replaced."""
+        return (token.start, token.end) in self.spans
+
     def write(self, token: Token, minus: Token | None, value: Rational, *, grouped: bool = False) -> None:
         """Write a signed value over a number; `grouped` puts a new minus sign into parentheses."""
         style = style_of(token.text)
@@ -36,18 +40,27 @@ class Edits:
     def write_result(self, result: Result, exact: Rational, was_exact: Rational) -> Rational:
         """Write what a result should be, rounded as the text rounds; returns the value as now written."""
         token, minus = result.literal.token, result.literal.minus
-        if result.denominator is not None:
-            below = result.denominator.token
-            self.replace(token.start, token.end, str(abs(exact.p)))
-            self.replace(below.start, below.end, str(exact.q))
-            if (exact < 0) != (minus is not None):
-                raise CannotCarryError("the sign of a fraction changes")
+        if result.fraction is not None:
+            self._write_fraction(result, exact)
             return exact
         style = style_of(token.text)
         mode = rounding_mode(result.written, style.decimals, was_exact)
         value, decimals = displayed(exact, style, mode)
         self._write_digits(token, minus, value, format_number(value, decimals, style), grouped=False)
         return value
+
+    def _write_fraction(self, result: Result, exact: Rational) -> None:
+        assert result.fraction is not None
+        above, below = (literal.token for literal in result.fraction)
+        if (exact < 0) != (result.written < 0):
+            raise CannotCarryError("the sign of a fraction changes")
+        whole, rest = divmod(abs(exact), 1) if result.is_mixed else (0, abs(exact))
+        if rest.q == 1 or (result.is_mixed and whole == 0):
+            raise CannotCarryError("a fraction would become a whole number, or the other way round")
+        if result.is_mixed:
+            self.replace(result.literal.token.start, result.literal.token.end, str(whole))
+        self.replace(above.start, above.end, str(rest.p))
+        self.replace(below.start, below.end, str(rest.q))
 
     def _write_digits(
         self, token: Token, minus: Token | None, value: Rational, digits: str, grouped: bool

@@ -40,10 +40,17 @@ class Token:
     value: Rational | None = None
 
 
+APPROXIMATELY = "≈"  # the text of an EQUALS token that does not claim to be exact
 _UNITS_GLUED = r"(?:km|cm|mm|kg|mg|ml|mL|lbs?|oz|mph|kph|ft|in|yd|hrs?|mins?|secs?|gb|GB|mb|MB|kWh|sq|gal)(?![A-Za-z0-9_])"
 _LABELS = (
     r"(?:[Ss]tep|[Pp]art|[Cc]ase|[Ee]quation|[Qq]uestion|[Pp]roblem|[Oo]ption|[Ee]xample)s? *\(?[0-9]+\)?"
 )
+
+_SAYS = (
+    r"(?<![A-Za-z])(?:,? ?(?:which|that) (?:is|equals|gives|makes|comes to)|is|are|makes|gives|leaves|totals|comes to|adds up to"
+    r"|(?:to|we|you) get)(?: us| you| him| her| them)?(?![A-Za-z])"
+)
+_BEFORE_NUMBER = r"(?=[ ]\\?\$?[.0-9(])"
 
 # The first pattern that matches wins; the group's name says what it is. None: dropped.
 _PATTERNS: list[tuple[str, str]] = [
@@ -52,7 +59,16 @@ _PATTERNS: list[tuple[str, str]] = [
     ("close_note", r">>"),
     ("label", rf"(?<![A-Za-z]){_LABELS}(?![0-9.,]*[0-9])"),
     ("other_relation", r"[<>!:=≤≥≠]=+|=<(?!<)|=>|<|>|≤|≥|≠|\\(?:leq?|geq?|neq?)(?![A-Za-z])"),
-    ("equals", r"=|≈|\\approx(?![A-Za-z])|(?<![A-Za-z])(?:is equal to|equals)(?![A-Za-z])"),
+    ("approximately", r"≈|\\approx(?![A-Za-z])|=[ ]*(?:approximately|about|roughly|around)(?![A-Za-z])"),
+    ("equals", r"=|(?<![A-Za-z])(?:is equal to|equals)(?![A-Za-z])"),
+    ("says", _SAYS),
+    ("word_plus", rf"(?<![A-Za-z])plus{_BEFORE_NUMBER}"),
+    ("word_minus", rf"(?<![A-Za-z])minus{_BEFORE_NUMBER}"),
+    ("word_times", rf"(?<![A-Za-z])(?:times|multiplied by){_BEFORE_NUMBER}"),
+    ("word_over", rf"(?<![A-Za-z])divided by{_BEFORE_NUMBER}"),
+    ("degrees", r"°|\^\{?\\circ\}?"),
+    ("environment", r"\\(?:begin|end)\{[A-Za-z*]*\}"),
+    ("date", r"(?<![0-9/])[0-9]{1,2}/[0-9]{1,2}/(?:19|20)[0-9]{2}(?![0-9/])"),
     ("ordinal", rf"{NUMBER}(?:st|nd|rd|th)(?![A-Za-z])"),
     ("times_glued", rf"(?P<left>{NUMBER})(?P<cross>[xX])(?=[ ]?\$?[0-9(])"),
     ("number", rf"(?>{NUMBER})(?=-?{_UNITS_GLUED}|(?!,[0-9])(?!:[0-9])[^A-Za-z_]|$)"),
@@ -62,16 +78,16 @@ _PATTERNS: list[tuple[str, str]] = [
     ("power", r"\*\*(?=[ ]?[0-9(-])(?<=[0-9)]\*\*)|(?<= )\*\*(?= )|\^"),
     (
         "dropped",
-        r"\*\*|__|`|\\\$|[$€£&]|\\[()\[\],;:! ]|\\(?:left|right|quad|qquad|displaystyle)(?![A-Za-z])",
+        r"\*\*|__|`|\\\$|[$€£¥₹&]|\\[()\[,;:! ]|\\(?:left|right|quad|qquad|displaystyle)(?![A-Za-z])",
     ),
     ("star", r"\*"),
     ("plus", r"\+"),
     ("minus", r"[-−]|(?<=[ 0-9)])–(?=[ 0-9($])"),
     ("fraction", r"\\[dt]?frac(?![A-Za-z])"),
-    ("percent", r"\\?%"),
+    ("percent", r"\\?%|(?<![A-Za-z])percent(?![A-Za-z])"),
     ("latex_text", r"\\(?:text|textbf|mathrm|mbox)\{[^{}]*\}"),
     ("boxed", r"\\(?:boxed|fbox)[ ]?(?=\{)"),
-    ("latex_break", r"\\\\"),
+    ("latex_break", r"\\\\|\\\]"),
     ("latex_other", r"\\[A-Za-z]*"),
     ("open", r"\("),
     ("close", r"\)"),
@@ -94,7 +110,16 @@ _SIMPLE = {
     "close_note": (Kind.CLOSE_NOTE, None),
     "label": (Kind.BREAK, None),
     "other_relation": (Kind.OTHER, None),
-    "equals": (Kind.EQUALS, None),
+    "approximately": (Kind.EQUALS, APPROXIMATELY),
+    "equals": (Kind.EQUALS, "="),
+    "says": (Kind.WORD, "is"),
+    "word_plus": (Kind.OPERATOR, "+"),
+    "word_minus": (Kind.OPERATOR, "-"),
+    "word_times": (Kind.OPERATOR, "*"),
+    "word_over": (Kind.OPERATOR, "/"),
+    "degrees": (Kind.WORD, "degrees"),
+    "environment": (Kind.BREAK, None),
+    "date": (Kind.SYMBOL, None),
     "ordinal": (Kind.WORD, None),
     "glued": (Kind.SYMBOL, None),
     "times": (Kind.OPERATOR, "*"),

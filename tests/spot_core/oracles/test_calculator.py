@@ -2,7 +2,6 @@ import asyncio
 import json
 import os
 import statistics
-import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 
 from spot_core.change_ratio import change_ratio
 from spot_core.oracles.arithmetic.finding import find_equations
+from spot_core.oracles.arithmetic.judging import Verdict, judge_all
 from spot_core.oracles.base import Failure, Proposal
 from spot_core.oracles.calculator import CalculatorOracle
 
@@ -19,6 +19,10 @@ def propose(response: str, question: str = "") -> Proposal:
     failure = Failure("q", 0, question, "the Oracle must not look at this", response, [], [], "stop")
     [proposal] = asyncio.run(CalculatorOracle().propose(failure, earlier=(), attempt=1))
     return proposal
+
+
+def verdicts(text: str, question: str = "") -> list[Verdict]:
+    return [judgement.verdict for judgement in judge_all(find_equations(text), text, question)]
 
 
 REPAIRED = {
@@ -112,6 +116,93 @@ REPAIRED = {
         "6*12=74 and 9*7=63. Together 74+63=137.\n#### 137",
         "6*12=72 and 9*7=63. Together 72+63=135.\n#### 135",
     ),
+    "a simplification in the middle": (
+        "x",
+        "\\[ 3 \\times 15 + 2 \\times 5 = 45 + 12 = 57 \\] so \\boxed{57}",
+        "\\[ 3 \\times 15 + 2 \\times 5 = 45 + 10 = 55 \\] so \\boxed{55}",
+    ),
+    "a part of a chain that is used later": (
+        "x",
+        "3 × 15 + 20 = 55 + 20 = 75. The 55 are shared: 55 / 5 = 11. So 75 + 11 = 86. Answer: 86",
+        "3 × 15 + 20 = 45 + 20 = 65. The 45 are shared: 45 / 5 = 9. So 65 + 9 = 74. Answer: 74",
+    ),
+    "a changed operand through a chain": (
+        "x",
+        "20 + 25 = 44. 3 × 44 + 2 × 5 = 132 + 10 = 142. Answer: 142",
+        "20 + 25 = 45. 3 × 45 + 2 × 5 = 135 + 10 = 145. Answer: 145",
+    ),
+    "running totals": (
+        "x",
+        "5 + 3 = 8 + 2 = 11 + 4 = 15. Then 15 × 2 = 30. Answer: 30",
+        "5 + 3 = 8 + 2 = 10 + 4 = 14. Then 14 × 2 = 28. Answer: 28",
+    ),
+    "said in words": (
+        "x",
+        "The total is 20 plus 25, which is 44. So 44 times 2 makes 88. The answer is 88.",
+        "The total is 20 plus 25, which is 45. So 45 times 2 makes 90. The answer is 90.",
+    ),
+    "gives": (
+        "x",
+        "20 + 25 gives us 44. 44 - 4 is 40. Therefore, he has 40 apples.",
+        "20 + 25 gives us 45. 45 - 4 is 41. Therefore, he has 41 apples.",
+    ),
+    "percent in words": (
+        "x",
+        "20% of 50 is 12. So 50 - 12 = 38. **Answer:** 38",
+        "20% of 50 is 10. So 50 - 10 = 40. **Answer:** 40",
+    ),
+    "mixed numbers": ("x", "2 1/2 × 3 = 8 1/2 cups. Answer: 8 1/2", "2 1/2 × 3 = 7 1/2 cups. Answer: 7 1/2"),
+    "mixed numbers in LaTeX": (
+        "x",
+        "\\(2\\frac{1}{2} + 1\\frac{1}{4} = 3\\frac{1}{4}\\). \\boxed{3\\frac{1}{4}}",
+        "\\(2\\frac{1}{2} + 1\\frac{1}{4} = 3\\frac{3}{4}\\). \\boxed{3\\frac{3}{4}}",
+    ),
+    "fractions in LaTeX": (
+        "x",
+        "\\[\\frac{2}{3}+\\frac{1}{6}=\\frac{4}{6}+\\frac{1}{6}=\\frac{5}{7}\\] \\boxed{\\frac{5}{7}}",
+        "\\[\\frac{2}{3}+\\frac{1}{6}=\\frac{4}{6}+\\frac{1}{6}=\\frac{5}{6}\\] \\boxed{\\frac{5}{6}}",
+    ),
+    "aligned over lines": (
+        "x",
+        "\\begin{align*}\n\\text{Total} &= 20 + 25 \\\\\n&= 44\n\\end{align*}\nSo \\boxed{44}.",
+        "\\begin{align*}\n\\text{Total} &= 20 + 25 \\\\\n&= 45\n\\end{align*}\nSo \\boxed{45}.",
+    ),
+    "a right annotation, a wrong repetition": (
+        "x",
+        "80000*.5=$<<80000*.5=40000.0>>4,000\n4,000+1,000=$<<4000+1000=5000>>5,000\nA: 5,000",
+        "80000*.5=$<<80000*.5=40000.0>>40,000\n40,000+1,000=$<<40000+1000=41000>>41,000\nA: 41,000",
+    ),
+    "squared units in the box": (
+        "x",
+        "The area is 4 × 5 = 22 square meters, so \\boxed{22 \\text{ m}^2}.",
+        "The area is 4 × 5 = 20 square meters, so \\boxed{20 \\text{ m}^2}.",
+    ),
+    "the answer is no last step": (
+        "x",
+        "12 × 3 = 38 eggs. Check: 5 + 5 = 10.\nAnswer: 38 eggs",
+        "12 × 3 = 36 eggs. Check: 5 + 5 = 10.\nAnswer: 36 eggs",
+    ),
+    "the answer is the end of the text": ("x", "7 × 8 = 54\n54 + 46 = 100", "7 × 8 = 56\n56 + 46 = 102"),
+    "tagged answer": (
+        "x",
+        "7 x 8 = 54\nThus 54 + 46 = 100\n<answer>100</answer>",
+        "7 x 8 = 56\nThus 56 + 46 = 102\n<answer>102</answer>",
+    ),
+    "a sentence says the rounded answer": (
+        "The tree costs $90 and brings $10.5 a year, and $3 are for water.",
+        "10.5 − 3 = 8.5 a year. 90 ÷ 8.5 = 10.59. So it takes 11 years. The answer is 11.",
+        "10.5 − 3 = 7.5 a year. 90 ÷ 7.5 = 12. So it takes 12 years. The answer is 12.",
+    ),
+    "taken back at once": (
+        "x",
+        "20 + 25 = 44? No: 45. So 20 + 25 = 45, and 45 * 2 = 92. \\boxed{92}",
+        "20 + 25 = 44? No: 45. So 20 + 25 = 45, and 45 * 2 = 90. \\boxed{90}",
+    ),
+    "a percentage of the question": (
+        "A coat of $240 is reduced by 15%.",
+        "$240 × 0.15 = $38. $240 − $38 = $202. The price is $202.",
+        "$240 × 0.15 = $36. $240 − $36 = $204. The price is $204.",
+    ),
 }
 
 
@@ -133,6 +224,8 @@ LEFT_ALONE = {
     "percent as a plain number": "15/60*100 = 25%. 25 + 5 = 30. A: 30",
     "from left to right": "5 + 3 * 2 = 16. 16 + 1 = 17. A: 17",
     "run-on equality": "5 + 3 = 8 + 2 = 10. A: 10",
+    "colloquial percent": "$100 - 20% = $80. 80 * 2 = 160. A: 160",
+    "misprinted operand": "287 x 4 = 1,148 points. 10 x 1,248 = 11,480. A: 11480",
     "symbols": "2x + 5 = 12, so x = 7/2 = 3.5. Answer: 3.5",
     "function": "f(2) + 3 = 9 and sqrt(16) + 2 = 6. 9 + 6 = 15. Answer: 15",
     "two units": "5 feet 10 inches + 4 inches = 6 feet 2 inches. 6 + 1 = 7. A: 7",
@@ -152,13 +245,29 @@ def test_what_is_right_in_some_reading_is_left_alone(case):
 
 UNREPAIRABLE = {
     "no arithmetic": ("The answer is obviously \\boxed{7}.", "no arithmetic step was found"),
-    "no answer": ("2+3=6. Then 6*2=12.", "no final answer"),
+    "cut off": ("2+3=6. Then 6*2=12 apples are in the", "no final answer"),
     "answer from elsewhere": ("2+3=6. Then 6*2=12. \\boxed{99}", "not the value of the last step"),
     "does not matter": ("2+3=6. And 7*2=14. \\boxed{14}", "does not reach the final answer"),
-    "two origins": ("2+3=7. 4+3=7. 10-3=7. 9-7-7-7=-12. 20-7=13. \\boxed{13}", "more than one earlier step"),
+    "two origins": ("20+3=27. 14+13=27. 27-27-9=-9. 20-9=11. \\boxed{11}", "may be an earlier result"),
     "unreadable later step": ("20+25=44. x + 44 = 60. 60-44=16. \\boxed{16}", "cannot be read"),
-    "an unclear step beside a wrong one": ("9-12=3. 2+3=7. 7*2=14. \\boxed{14}", "does not hold"),
-    "given or derived": ("2+3=6. 10-6=4. \\boxed{4}", "a number of the question"),
+    "follows from an unclear step": ("9-12=3. 3*7=22. \\boxed{22}", "follows from a step that is not clear"),
+    "follows from an unreadable step": (
+        "3 dozen + 5 = 30. 30*2=62. \\boxed{62}",
+        "follows from a step that is not clear",
+    ),
+    "given or derived": ("2+4=5. 10-5=5. 5*5=25. \\boxed{25}", "may be an earlier result or another number"),
+    "result or constant": (
+        "3+3=7. 7*2=14. 14/7=2. 7+2=9. \\boxed{9}",
+        "may be an earlier result or another number",
+    ),
+    "operand or result": (
+        "2*9 = 18. 9+3 = 21. 18+3 = 22. \\boxed{22}",
+        "either an operand or the result is wrong",
+    ),
+    "a sentence that may mean something else": (
+        "2+3=6. There are 6 of them. 6*7=42. \\boxed{42}",
+        "a sentence says 6",
+    ),
 }
 
 
@@ -184,10 +293,9 @@ def test_what_cannot_be_repaired_without_a_guess_is_said(case):
         "a " * 20_000 + "= 5. ",
     ],
 )
-def test_hostile_steps_are_stepped_over_quickly(hostile):
-    started = time.perf_counter()
+@pytest.mark.timeout(60)
+def test_hostile_steps_are_stepped_over(hostile):
     proposal = propose(hostile + "10+1=12. 12+1=13. \\boxed{13}")
-    assert time.perf_counter() - started < 10
     if proposal.text is not None:
         assert proposal.text == hostile + "10+1=11. 11+1=12. \\boxed{12}"
 
@@ -236,7 +344,7 @@ def test_any_chain_with_slips_is_restored_or_refused_but_never_made_another(chai
 def test_no_text_breaks_it(text):
     proposal = propose(text)
     if proposal.text is not None:
-        assert all(equation.verdict == "true" for equation in find_equations(proposal.text))
+        assert Verdict.FALSE not in verdicts(proposal.text)
 
 
 def shared_rows(name: str) -> list[dict]:
@@ -258,9 +366,11 @@ def test_no_correct_real_response_is_altered():
 
 def test_reference_solutions_are_read_and_found_right():
     solutions = [row["solution"] for row in shared_rows("gsm8k_train_500_solutions.jsonl")]
-    verdicts = [equation.verdict for solution in solutions for equation in find_equations(solution)]
-    assert len(verdicts) > 1600
-    assert sum(verdict != "true" for verdict in verdicts) <= 3  # one is a misprint of the source
+    found = [verdict for solution in solutions for verdict in verdicts(solution)]
+    assert len(found) > 1650
+    assert Verdict.FALSE not in found
+    assert found.count(Verdict.UNCLEAR) <= 5
+    assert [solution for solution in solutions if propose(solution).text is not None] == []
 
 
 def test_edits_of_real_wrong_responses_are_small():

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from spot_core.oracles.arithmetic.expressions import evaluate
 from spot_core.oracles.arithmetic.final_answer import find_final_answer
 from spot_core.oracles.arithmetic.finding import find_equations
+from spot_core.oracles.arithmetic.judging import judge_all
 from spot_core.oracles.arithmetic.reading import UnreadableError, read_expression
 from spot_core.oracles.arithmetic.tokens import Kind, tokenize
 
@@ -37,7 +38,7 @@ def test_expressions_are_read_with_their_units(text, value):
     assert evaluate(reading.root) == value
 
 
-@pytest.mark.parametrize("text", ["x + 5", "(3 + 4", "2 dozen + 3", "6/2(1+2)", "* 3", "(" * 50 + "1"])
+@pytest.mark.parametrize("text", ["x + 5", "(3 + 4", "2 million + 3", "6/2(1+2)", "* 3", "(" * 50 + "1"])
 def test_what_is_not_plain_arithmetic_is_unreadable(text):
     with pytest.raises(UnreadableError):
         read_expression(tokenize(text))
@@ -54,7 +55,7 @@ def test_tokens_are_slices_of_the_text_in_order(text):
 
 
 def verdicts(text: str) -> list[str]:
-    return [equation.verdict.value for equation in find_equations(text)]
+    return [judgement.verdict.value for judgement in judge_all(find_equations(text), text)]
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,14 @@ def verdicts(text: str) -> list[str]:
         ("x = 50/2 = 25", ["true"]),
         ("B + 5 = 5 + 5 = 10", ["true"]),
         ("18 = 9 * 2", ["true"]),
-        ("the total is 3*50 = <<150*3=450>>450", ["unclear"]),
+        ("the total is 3*50 = <<50*4=200>>200", ["unclear"]),
+        ("3*50 = 150*3 = 450", ["true", "true"]),
+        ("5 + 3 = 8 + 2 = 11 + 4 = 15", ["true", "false", "true"]),
+        ("3 * 15 + 20 = 40 + 20 = 60", ["false"]),
+        ("20 plus 25, which is 44", ["false"]),
+        ("20 + 25 is 1 more than 44", []),
+        ("2 hours + 30 minutes = 2.5 hours", ["unclear"]),
+        ("2 hours + 3 hours = 6 hours", ["false"]),
         ("<<5*3=15>>15 apples", ["true"]),
         ("5 % 3 = 2", []),
         ("2x + 5 = 11", []),
@@ -88,10 +96,13 @@ def test_equations_are_found_and_judged(text, expected):
         ("The answer is $18.50.", "18.50"),
         ("A: 18\n\\boxed{20}", "20"),
         ("\\boxed{x + 1}", None),
-        ("\\boxed{3/4}", None),
+        ("\\boxed{3/4}", "3"),
+        ("\\boxed{3/4 + 1}", None),
+        ("There are 12 + 8 = 20 of them.", "20"),
         ("nothing 5", None),
     ],
 )
 def test_the_final_answer_is_found_if_it_is_one_number(text, answer):
-    found = find_final_answer(text)
+    equations = find_equations(text)
+    found = find_final_answer(text, equations[-1] if equations else None)
     assert (found.token.text if found else None) == answer
