@@ -8,7 +8,8 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    "module", ["benchmarks.change_ratio", "benchmarks.checker", "benchmarks.filter_scale"]
+    "module",
+    ["benchmarks.calculator", "benchmarks.change_ratio", "benchmarks.checker", "benchmarks.filter_scale"],
 )
 def test_without_the_shared_data_a_benchmark_says_what_to_set(module, tmp_path):
     done = subprocess.run(
