@@ -51,7 +51,9 @@ class ModelOracleConfig(Section):
     expected_output_tokens: int | None = Field(None, ge=1)
     """Tokens of an average reply, its reasoning included, for the estimate; unset: as many as the response has."""
     extra_body: dict[str, Any] = Field(default_factory=dict)
-    """Further fields of the request, passed on as they are, e.g. `{"reasoning_effort": "low"}`."""
+    """Further fields of the request, passed on as they are, e.g. `{"reasoning_effort": "low"}`. With
+    `max_completion_tokens` among them, `max_tokens` is not sent: OpenAI's reasoning models want that, and temperature
+    null."""
     with_gold_answer: bool = True
     """Show the Oracle the reference answer; otherwise it solves the problem by itself."""
     boxed: bool = True

@@ -1,5 +1,6 @@
 """The configured Oracles, ready to be asked: keys, clients, teachers, budgets; and what of them enters a key."""
 
+import logging
 import os
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -37,6 +38,8 @@ from spot_core.oracles.model import ModelOracle
 from spot_core.oracles.prompting import Prompt
 from spot_core.oracles.reading import usage_of
 from spot_core.oracles.replies import ReplyJournal
+
+log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 10.0
 """How long a stage that stops early waits for replies that are paid for."""
@@ -133,7 +136,7 @@ async def open_oracles(
                     oracles.append(HumanOracle(read_edits(review)))
                 case OpenAIOracleConfig():
                     client = _api_client(oracle, secret)
-                    stack.push_async_callback(client.close)
+                    stack.push_async_callback(_close, client, name)
                     asked = _model_oracle(
                         oracle,
                         name=name,
@@ -161,6 +164,13 @@ async def open_oracles(
                 case _:
                     oracles.append(ImportedOracle(oracle))
         yield oracles
+
+
+async def _close(client: ModelClient, name: str) -> None:
+    """Says what the endpoint was like, and closes the connections."""
+    again = ", ".join(f"{count} after {cause}" for cause, count in client.counts.retries.most_common())
+    log.info("%s: %d requests%s", name, client.counts.tries, f"; asked again: {again}" if again else "")
+    await client.close()
 
 
 def _api_client(oracle: OpenAIOracleConfig, secret: Secret) -> ModelClient:

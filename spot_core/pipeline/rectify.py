@@ -35,6 +35,8 @@ ASKED_AGAIN = {"oracle_error", "not_asked", "pending"}
 MOST_ORACLE_ERRORS = 0.05
 """Share of the failures that may stay without an answer; beyond it the stage fails rather than drop them."""
 
+_ROWS_THAT_TELL = 20  # before that, what all will cost is anybody's guess
+
 Row = dict[str, Any]
 
 
@@ -192,12 +194,12 @@ class _Work:
                 )
                 concurrency = max(getattr(o, "concurrency", 1) for o in in_order(config.rectify.oracle))
                 rows = rectify_failures(failures, oracles=opened, judge=judge, concurrency=concurrency)
-                total, accepted = self.done + len(failures), 0
+                cost = _RunningCost(opened, rows=len(failures))
+                total = self.done + len(failures)
                 async for row in rows:
                     self.journal.append(row)
                     self.done += 1
-                    accepted += row["status"] == "accepted"
-                    self.attended.on_progress(self.done, total, note=_note(accepted, opened))
+                    self.attended.on_progress(self.done, total, note=cost.after(row))
 
     def _confirm(self, failures: list[Failure], oracles: Sequence[Oracle]) -> None:
         """Tells what asking will take, and leaves it to a person if it is much."""
@@ -215,6 +217,31 @@ class _Work:
             )
 
 
-def _note(accepted: int, oracles: Sequence[Oracle]) -> str:
-    usd = sum(oracle.budget.spent.usd for oracle in oracles if isinstance(oracle, ModelOracle))
-    return f"{accepted:,} pairs" + (f", ${usd:,.2f} spent" if usd else "")
+class _RunningCost:
+    """What a stage has spent, and about how much it will have at its end.
+
+    Args:
+        oracles: those that are models have budgets, in which earlier attempts are counted.
+        rows: how many this attempt has to do.
+    """
+
+    def __init__(self, oracles: Sequence[Oracle], *, rows: int) -> None:
+        self._budgets = [oracle.budget for oracle in oracles if isinstance(oracle, ModelOracle)]
+        self._before = self._spent()
+        self._rows = rows
+        self._done = self._pairs = 0
+
+    def _spent(self) -> float:
+        return sum(budget.spent.usd for budget in self._budgets)
+
+    def after(self, row: Row) -> str:
+        """In words, once this row is done too."""
+        self._done += 1
+        self._pairs += row["status"] == "accepted"
+        text = f"{self._pairs:,} pairs"
+        if spent := self._spent():
+            text += f", ${spent:,.2f} spent"
+            if self._done >= _ROWS_THAT_TELL:
+                total = self._before + (spent - self._before) * self._rows / self._done
+                text += f", about ${total:,.2f} in all"
+        return text

@@ -51,6 +51,8 @@ def edits(artifact: Artifact, *, gamma: float, report: Path | None = None) -> st
         parts += ["## Where the accepted edits are", _places(measures, figures)]
     if not measures.proposals.empty:
         parts += ["## Asking", *_asking(measures)]
+    if repeated := artifact.statistics.get("calls_repeated"):
+        parts.append(f"{repeated:,} calls were in flight when the stage was killed, and were made again.")
     parts += _examples(artifact, measures)
     return "\n\n".join(parts) + footer(artifact)
 

@@ -188,3 +188,21 @@ def test_the_same_failures_under_another_gamma_are_not_paid_for_again(fake, with
     second = run_stages(other, "two")
     assert not second.record.used["rectify"].reused
     assert len(chats(fake)) == paid
+
+
+def test_progress_tells_what_was_spent_and_how_much_it_will_be(fake, with_oracle, caplog):
+    caplog.set_level("INFO")
+    config = with_oracle(rectify={"prices": {"teacher": {"input": 1000.0, "output": 2000.0}}})
+    config = config.model_copy(update={"questions": config.questions.model_copy(update={"count": 60})})
+    run = Run.create(config, "one")
+    stages.prepare(run)
+    stages.roll_out(run)
+    stages.check_answers(run)
+    fake.fault = lambda body, before: None if before else "500"
+    notes = []
+    pairs = stages.rectify_failures(run, lambda done, total, note="": notes.append(note))
+    each = 0.1 + 0.1
+    assert f"{pairs.rows} pairs, ${pairs.rows * each:,.2f} spent" in notes[-1]
+    assert notes[-1].endswith(f"about ${pairs.rows * each:,.2f} in all")
+    assert "in all" not in notes[10]
+    assert f"teacher: {2 * pairs.rows} requests; asked again: {pairs.rows} after HTTP 500" in caplog.text
