@@ -1,17 +1,13 @@
 """Writes the viewer: template, style, script, and the rows as JSON that no browser takes for anything else."""
 
-import base64
-import hashlib
-import json
-import re
 from collections.abc import Iterator
-from importlib.resources import files
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from spot_core.artifacts import Artifact
 from spot_core.report.segments import segments
+from spot_core.report.self_contained import as_json, template
 
 MOST_ROWS = 20_000
 MOST_BYTES = 96 * 2**20
@@ -41,25 +37,14 @@ _COLUMNS = [
 ]
 _FEW_ROWS = 256  # in memory at once: their texts may be long
 _SCRIPTS = ("texts.js", "latex.js", "difference.js", "rows.js", "detail.js", "main.js")
-_PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
-# `<` could end the script element or begin a comment. The rest would let the file itself lie to whoever opens it in
-# an editor (directions of writing), or is no character (lone surrogates). JSON gives all of them back.
-_ESCAPED = re.compile("[<>&\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
 
 
 def write_viewer(
     path: Path, artifact: Artifact, *, gamma: float, most_rows: int = MOST_ROWS, most_bytes: int = MOST_BYTES
 ) -> int:
     """Writes the page and returns how many rows it shows: the first ones, as far as both limits go."""
-    style, script = _read("viewer.css"), "\n".join(_read(name) for name in _SCRIPTS)
-    filled = {
-        "style": style,
-        "script": script,
-        "style_hash": _source_hash(style),
-        "script_hash": _source_hash(script),
-    }
-    template = _PLACEHOLDER.sub(lambda match: filled.get(match[1], match[0]), _read("viewer.html"))
-    before_rows, rest = template.split("{{rows}}")
+    page = template(__package__, "viewer.html", style="viewer.css", scripts=_SCRIPTS)
+    before_rows, rest = page.split("{{rows}}")
     before_about, after_about = rest.split("{{about}}")
     shown = size = 0
     with path.open("w", encoding="utf-8", newline="") as file:
@@ -82,12 +67,6 @@ def write_viewer(
         file.write(as_json(about))
         file.write(after_about)
     return shown
-
-
-def as_json(value: Any) -> str:
-    """JSON that can stand inside a script element of an HTML file in UTF-8, whatever the texts in it."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return _ESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def _lines(artifact: Artifact, most_rows: int) -> Iterator[str]:
@@ -128,12 +107,3 @@ def _shortened(text: str) -> str:
     if len(text) <= MOST_CHARACTERS:
         return text
     return f"{text[:MOST_CHARACTERS]}\n… ({len(text) - MOST_CHARACTERS:,} more characters are not shown here)"
-
-
-def _read(name: str) -> str:
-    return files(__package__).joinpath(name).read_text(encoding="utf-8")
-
-
-def _source_hash(source: str) -> str:
-    """For the page's Content-Security-Policy: only these very bytes may run."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()}'"

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spot_core.artifacts import ArtifactStore, Recipe
+from spot_core.report.self_contained import as_json
 from spot_core.report.viewer import page
-from spot_core.report.viewer.page import as_json, write_viewer
+from spot_core.report.viewer.page import write_viewer
 from tests.spot_core.rectification.rows import proposal, row
 from tests.spot_core.report.viewer.hostile import TEXTS
 

@@ -1,0 +1,37 @@
+"""Pages in one file that need no network: a template with its style and script, and data that is taken for nothing else."""
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+_PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
+# `<` could end the script element or begin a comment. The rest would let the file itself lie to whoever opens it in
+# an editor (directions of writing), or is no character (lone surrogates). JSON gives all of them back.
+_ESCAPED = re.compile("[<>&\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
+
+
+def template(package: str, name: str, *, style: str, scripts: Sequence[str]) -> str:
+    """A package's HTML file with its style, its scripts in one, and both hashes in it; other placeholders stay.
+
+    The hashes are for the page's Content-Security-Policy: only these very bytes may run.
+    """
+    folder = files(package)
+    css = folder.joinpath(style).read_text(encoding="utf-8")
+    script = "\n".join(folder.joinpath(script).read_text(encoding="utf-8") for script in scripts)
+    filled = {"style": css, "script": script, "style_hash": _hash(css), "script_hash": _hash(script)}
+    html = folder.joinpath(name).read_text(encoding="utf-8")
+    return _PLACEHOLDER.sub(lambda match: filled.get(match[1], match[0]), html)
+
+
+def as_json(value: Any) -> str:
+    """JSON that can stand inside a script element of an HTML file in UTF-8, whatever the texts in it."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return _ESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def _hash(source: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()}'"
