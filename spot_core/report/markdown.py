@@ -46,9 +46,9 @@ def _visible(character: str) -> str:
     return character
 
 
-def block(text: str) -> str:
-    """Text as it is, in a fence that it cannot close; long texts are shortened, saying so."""
-    text = _shortened(text)
+def block(text: str, *, most: int = _MOST_CHARACTERS) -> str:
+    """Text as it is, in a fence that it cannot close; beyond `most` characters it is shortened, saying so."""
+    text = _shortened(text, most)
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}text\n{text}\n{fence}"
@@ -68,11 +68,11 @@ def _preformatted(text: str) -> str:
     return "&#10;" + escape(_shortened(text)).replace("\n", "&#10;")
 
 
-def _shortened(text: str) -> str:
+def _shortened(text: str, most: int = _MOST_CHARACTERS) -> str:
     text = text.replace("\r\n", "\n")
-    if len(text) <= _MOST_CHARACTERS:
+    if len(text) <= most:
         return visible(text)
-    return f"{visible(text[:_MOST_CHARACTERS])}\n… ({len(text) - _MOST_CHARACTERS:,} more characters)"
+    return f"{visible(text[:most])}\n… ({len(text) - most:,} more characters)"
 
 
 def percent(share: float | None, half_width: float | None = None) -> str:

@@ -17,7 +17,17 @@ from websockets.sync.client import ClientConnection, connect
 
 PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 _STARTUP_SECONDS = 60
-_KEYS = {"ArrowDown": 40, "ArrowUp": 38, "End": 35, "Home": 36, "Escape": 27, "PageDown": 34, "PageUp": 33}
+CTRL, ALT = 2, 1
+_KEYS = {
+    "Enter": 13,
+    "ArrowDown": 40,
+    "ArrowUp": 38,
+    "End": 35,
+    "Home": 36,
+    "Escape": 27,
+    "PageDown": 34,
+    "PageUp": 33,
+}
 
 
 class Page:
@@ -71,11 +81,11 @@ class Page:
         """The text of every element that a selector finds."""
         return self.value(f"[...document.querySelectorAll({json.dumps(selector)})].map(e => e.textContent)")
 
-    def press(self, key: str) -> None:
-        """A key, pressed and let go."""
-        text = {"text": key} if len(key) == 1 else {"windowsVirtualKeyCode": _KEYS[key]}
-        self.send("Input.dispatchKeyEvent", type="keyDown", key=key, **text)
-        self.send("Input.dispatchKeyEvent", type="keyUp", key=key)
+    def press(self, key: str, held: int = 0) -> None:
+        """A key, pressed and let go while `held` (`CTRL` or `ALT`) is down."""
+        text = {"text": key} if len(key) == 1 and not held else {"windowsVirtualKeyCode": _KEYS.get(key, 0)}
+        self.send("Input.dispatchKeyEvent", type="keyDown", key=key, modifiers=held, **text)
+        self.send("Input.dispatchKeyEvent", type="keyUp", key=key, modifiers=held)
 
     def fill(self, selector: str, value: str) -> None:
         """A value for a field or a choice, as if a person had given it."""
