@@ -37,14 +37,16 @@ class PersonNeededError(SpotError):
     """Work that waits for a person: edits to make, or an estimate to confirm. Nothing is lost meanwhile.
 
     Attributes:
-        key: names what is waited for; `Run.confirm` takes it.
         page: what the person has to know, as Markdown.
+        wait_days: how long it makes sense to wait.
+        key: what `Run.confirm` takes, where it is enough that the person agrees; else None.
     """
 
-    def __init__(self, message: str, *, key: str, page: str) -> None:
+    def __init__(self, message: str, *, page: str, wait_days: float, key: str | None = None) -> None:
         super().__init__(message)
-        self.key = key
         self.page = page
+        self.wait_days = wait_days
+        self.key = key
 
 
 class TooLongError(EngineError):

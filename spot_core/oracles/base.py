@@ -31,7 +31,7 @@ class Failure:
 class Proposal:
     """One edit of an Oracle: a text to be verified, or None with a status and the reason.
 
-    `cost_usd` is what it cost, at the prices of the configuration.
+    `cost_usd` is what it cost, at the prices of the configuration. `final`: the same Oracle is not asked again.
     """
 
     text: str | None
@@ -40,6 +40,7 @@ class Proposal:
     input_tokens: int = 0
     output_tokens: int = 0
     cost_usd: float = 0.0
+    final: bool = False
 
     def __post_init__(self) -> None:
         assert (self.text is None) == (self.status is not None), (

@@ -32,7 +32,7 @@ from spot_core.inference.served import ServedModel
 from spot_core.models import fingerprint, resolve_model
 from spot_core.oracles.base import ChatClient, Oracle
 from spot_core.oracles.budget import Budget, Spending
-from spot_core.oracles.human import HumanOracle, read_edits
+from spot_core.oracles.human import Edits, HumanOracle
 from spot_core.oracles.imported import ImportedOracle, corrections_digest
 from spot_core.oracles.model import ModelOracle
 from spot_core.oracles.prompting import Prompt
@@ -104,7 +104,7 @@ async def open_oracles(
     model_path: Path,
     replies: ReplyJournal,
     log_folder: Path,
-    review: Path,
+    edits: Edits,
     secret: Secret = no_secrets,
 ) -> AsyncIterator[list[Oracle]]:
     """The configured Oracles in their order. What they serve or hold open ends with the context.
@@ -114,7 +114,7 @@ async def open_oracles(
         model_path: folder of the policy.
         replies: what was answered before, and what is now.
         log_folder: where the servers of local models write.
-        review: where a person's edits are.
+        edits: what a person has decided so far.
         secret: finds an API key by the name of its secret.
 
     Raises:
@@ -133,7 +133,7 @@ async def open_oracles(
 
                     oracles.append(CalculatorOracle())
                 case HumanOracleConfig():
-                    oracles.append(HumanOracle(read_edits(review)))
+                    oracles.append(HumanOracle(edits))
                 case OpenAIOracleConfig():
                     client = _api_client(oracle, secret)
                     stack.push_async_callback(_close, client, name)

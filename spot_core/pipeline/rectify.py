@@ -15,17 +15,20 @@ from spot_core.config.spot import SpotConfig
 from spot_core.errors import EngineError, PersonNeededError
 from spot_core.models import load_tokenizer
 from spot_core.oracles.base import Failure, Oracle
-from spot_core.oracles.model import ModelOracle
+from spot_core.oracles.human import Edits
 from spot_core.oracles.replies import ReplyJournal
 from spot_core.pipeline.failures import failures_of
 from spot_core.pipeline.filter import checker_settings, item_of, open_checker
 from spot_core.pipeline.oracles import Secret, deciding, no_secrets, open_oracles
 from spot_core.pipeline.progress import Progress, silent
+from spot_core.pipeline.review import Review, person_of
+from spot_core.pipeline.running_cost import RunningCost
 from spot_core.rectification.estimate import Estimate, estimate
 from spot_core.rectification.judge import Judge
 from spot_core.rectification.measures import Measures
 from spot_core.rectification.rectify import rectify_failures
 from spot_core.rectification.statistics import statistics
+from spot_core.report.estimate_page import estimate_page
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +38,8 @@ ASKED_AGAIN = {"oracle_error", "not_asked", "pending"}
 MOST_ORACLE_ERRORS = 0.05
 """Share of the failures that may stay without an answer; beyond it the stage fails rather than drop them."""
 
-_ROWS_THAT_TELL = 20  # before that, what all will cost is anybody's guess
+CONFIRM_DAYS = 30.0
+"""How long an estimate waits to be confirmed."""
 
 Row = dict[str, Any]
 
@@ -98,6 +102,8 @@ def make(
         PersonNeededError: the estimate has to be confirmed, or edits are left to a person.
     """
     failures = failures_of(filtered, config.filter)
+    review = _review(writer, config)
+    edits = review.edits(known={(f.question_id, f.sample) for f in failures}) if review else Edits()
     journal = writer.journal()
     final = {_key(row) for row in journal if row["status"] not in ASKED_AGAIN}
     remaining = [f for f in failures if (f.question_id, f.sample) not in final]
@@ -111,14 +117,26 @@ def make(
                 log.warning(
                     "%d calls were in flight when an earlier attempt was killed; they are made again", lost
                 )
-            work = _Work(writer, config, model_path, journal, replies, attended, done=len(final))
+            work = _Work(writer, config, model_path, journal, replies, edits, attended, done=len(final))
             asyncio.run(work.ask(remaining))
     rows = {_key(row): row for row in journal}  # a later attempt replaces an earlier one
     ordered = [rows[key] for key in sorted(rows)]
     assert len(ordered) == len(failures), f"{len(failures)} failures but {len(ordered)} rows"
     _require_answers(ordered, config)
+    if review is not None:
+        if waiting := [row for row in ordered if row["status"] == "pending"]:
+            raise review.hand_over(waiting, total=len(ordered), edits=edits)
+        review.close()
     figures = statistics(Measures.of_rows(ordered), gamma=config.rectify.gamma)
     writer.complete(ordered, statistics=figures | {"calls_repeated": lost})
+
+
+def _review(writer: ArtifactWriter, config: SpotConfig) -> Review | None:
+    """Where a person's edits are exchanged, if a person is asked."""
+    if (person := person_of(config.rectify.oracle)) is None:
+        return None
+    artifact = f"{writer.recipe.stage}/{writer.recipe.key}/{writer.generation}"
+    return Review(writer.folder.parent / "review", person, artifact, config.rectify.gamma)
 
 
 def _key(row: Row) -> tuple[str, int]:
@@ -162,6 +180,7 @@ class _Work:
     model_path: Path
     journal: Journal
     replies: ReplyJournal
+    edits: Edits
     attended: Attended
     done: int
 
@@ -174,7 +193,7 @@ class _Work:
             model_path=self.model_path,
             replies=self.replies,
             log_folder=self.writer.folder.parent / "logs",
-            review=self.writer.folder.parent / "review",
+            edits=self.edits,
             secret=self.attended.secret,
         )
         async with oracles as opened:
@@ -194,7 +213,7 @@ class _Work:
                 )
                 concurrency = max(getattr(o, "concurrency", 1) for o in in_order(config.rectify.oracle))
                 rows = rectify_failures(failures, oracles=opened, judge=judge, concurrency=concurrency)
-                cost = _RunningCost(opened, rows=len(failures))
+                cost = RunningCost(opened, rows=len(failures))
                 total = self.done + len(failures)
                 async for row in rows:
                     self.journal.append(row)
@@ -211,37 +230,9 @@ class _Work:
         key = f"cost-{self.writer.recipe.key}-{self.writer.generation}"
         if limit is not None and told.usd > limit and key not in self.attended.confirmed:
             raise PersonNeededError(
-                f"the Oracle will cost about ${told.usd:,.2f}, more than rectify.confirm_above_usd = {limit:g}: {told}",
+                f"the Oracle will cost about ${told.usd:,.2f}, more than rectify.confirm_above_usd = {limit:g}: {told}. "
+                f"If that is all right, resume the run, or call run.confirm({key!r}) and the stage again",
+                page=f"Resume this run to spend about ${told.usd:,.2f}; cancel it not to.\n\n{estimate_page(told)}",
+                wait_days=CONFIRM_DAYS,
                 key=key,
-                page=f"Resume to go on with it, cancel not to.\n\n{told}",
             )
-
-
-class _RunningCost:
-    """What a stage has spent, and about how much it will have at its end.
-
-    Args:
-        oracles: those that are models have budgets, in which earlier attempts are counted.
-        rows: how many this attempt has to do.
-    """
-
-    def __init__(self, oracles: Sequence[Oracle], *, rows: int) -> None:
-        self._budgets = [oracle.budget for oracle in oracles if isinstance(oracle, ModelOracle)]
-        self._before = self._spent()
-        self._rows = rows
-        self._done = self._pairs = 0
-
-    def _spent(self) -> float:
-        return sum(budget.spent.usd for budget in self._budgets)
-
-    def after(self, row: Row) -> str:
-        """In words, once this row is done too."""
-        self._done += 1
-        self._pairs += row["status"] == "accepted"
-        text = f"{self._pairs:,} pairs"
-        if spent := self._spent():
-            text += f", ${spent:,.2f} spent"
-            if self._done >= _ROWS_THAT_TELL:
-                total = self._before + (spent - self._before) * self._rows / self._done
-                text += f", about ${total:,.2f} in all"
-        return text

@@ -66,7 +66,7 @@ async def rectify_one(failure: Failure, *, oracles: Sequence[Oracle], judge: Jud
             attempts += 1
             history += [_entry(oracle.name, attempt, one) for one in judged]
             best = min(judged, key=_rank)
-            if best.status not in ASK_AGAIN:
+            if best.status not in ASK_AGAIN or best.proposal.final:
                 break
             earlier.append(best.reason)
         if best is not None and best.status in SETTLED:

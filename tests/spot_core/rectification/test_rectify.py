@@ -221,6 +221,12 @@ def test_a_failure_that_waits_for_a_person_is_not_given_to_anybody_else(make_fai
     assert (row["status"], row["oracle"]) == ("pending", "person")
 
 
+def test_after_a_final_proposal_the_same_oracle_is_not_asked_again(make_failure, character_tokenizer):
+    skips = ScriptedOracle(Proposal(None, "refused", "no", final=True), RIGHT)
+    [row] = run([make_failure()], skips, tokenizer=character_tokenizer)
+    assert (row["status"], row["reason"], row["attempts"]) == ("refused", "no", 1)
+
+
 def test_an_edit_with_an_excluded_flag_is_asked_for_again(make_failure, character_tokenizer):
     only_the_answer = WRONG.replace("{38}", "{48}")
     oracle = ScriptedOracle(only_the_answer, RIGHT)
