@@ -7,6 +7,8 @@ from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.server.schemas.states import StateType
 
+from flows.waiting import WAITS
+
 ZOMBIES = "spot: runs without heartbeat are Crashed"
 MISSED_HEARTBEATS = 3
 
@@ -28,6 +30,9 @@ def apply_zombie_automation(heartbeat_seconds: int) -> None:
                 "prefect.flow-run.Failed",
                 "prefect.flow-run.Cancelled",
                 "prefect.flow-run.Crashed",
+                f"prefect.flow-run.{WAITS}",
+                "prefect.flow-run.Suspended",  # no process belongs to it until it is resumed
+                "prefect.flow-run.Paused",
             },
             match={"prefect.resource.id": "prefect.flow-run.*"},
             for_each={"prefect.resource.id"},

@@ -57,7 +57,11 @@ def run(
     run_name: Annotated[str | None, typer.Option(help="Name of the run; unset: one is made up.")] = None,
     refresh: Refresh = None,
 ) -> None:
-    """Run the whole pipeline through its deployment and watch it. Starts server and worker if none is up."""
+    """Run the whole pipeline through its deployment and watch it. Starts server and worker if none is up.
+
+    The exit status is 0 if the run is complete, 1 if it failed, 2 if a setting is wrong, and 3 if it waits for a person:
+    for edits (a human Oracle) or to confirm a cost. `spot resume` goes on with it.
+    """
     from deployments.local import up  # noqa: PLC0415
     from flows.watch import run_and_watch  # noqa: PLC0415
     from spot_core.config.spot import SpotConfig, valid_run_name  # noqa: PLC0415
@@ -79,6 +83,18 @@ def run(
         "refresh": refresh or None,
     }
     raise typer.Exit(run_and_watch({k: v for k, v in parameters.items() if v is not None}, console))
+
+
+@app.command()
+def resume(
+    run: Annotated[str, typer.Argument(help="Name of the run, or id or name of the flow run, that waits.")],
+) -> None:
+    """Go on with a run that waits for a person: take the edits, or agree to the cost; and watch it, as `spot run` does."""
+    from deployments.local import up  # noqa: PLC0415
+    from flows.watch import resume_and_watch  # noqa: PLC0415
+
+    up(console)
+    raise typer.Exit(resume_and_watch(run, console))
 
 
 @app.command()

@@ -14,6 +14,7 @@ from flows.filter import filter
 from flows.rectify import rectify
 from flows.rollout import rollout
 from flows.train import train
+from flows.waiting import WAITS, agree, first_attempt, of_this_attempt, wait_for_person
 from spot_core.config.base import given
 from spot_core.config.spot import STAGES, SpotConfig, SpotOverrides, StageName
 from spot_core.pipeline.resolve import Resolver
@@ -50,8 +51,9 @@ def spot(
     if dry_run:
         return show_plan(settings, tuple(refresh or ()))
     run = Run.create(settings, run_name or flow_run.name)
-    if (flow_run.run_count or 1) == 1:  # a retry goes on with what its first attempt wanted anew
+    if first_attempt():  # what is retried or resumed goes on with what its first attempt wanted anew
         run.want_anew(tuple(refresh or ()))
+    agree(run)
     prepare(run.name, settings.store)
     for stage in STAGES:
         if stage in NEED_PAIRS and (reason := Resolver(run).nothing_to_train_on()):
@@ -64,23 +66,23 @@ def spot(
 
 
 def ensure(stage: StageName, run_name: str, store: str) -> None:
-    """Runs a stage unless the store has all of it.
+    """Runs a stage unless the store has all of it; suspends the flow where the stage needs a person.
 
-    On a retry Prefect answers for a stage that completed before without running it. The store knows better: if
-    something is still missing after that, an artifact was lost since, and the stage runs under a new flow run.
+    When the flow is retried or resumed, Prefect answers for each run of a stage that completed before without running
+    it. The store knows better: if something is still missing after that, the stage runs under a new flow run.
     """
-    for _ in range(2):
-        resolver = Resolver(Run.open(store, run_name))
-        if resolver.complete(stage):
-            record_use(resolver, stage)
-            return
+    while not (resolver := Resolver(Run.open(store, run_name))).complete(stage):
         get_run_logger().info("stage %s: making what is missing", stage)
         state = STAGE_FLOWS[stage](run_name, store, return_state=True)
-        if not state.is_completed():
-            state.result()  # raises what the stage raised
-    assert Resolver(Run.open(store, run_name)).complete(stage), (
-        f"stage {stage} completed without its artifact"
-    )
+        if not of_this_attempt(state):
+            continue
+        needed = state.result()  # raises what the stage raised
+        if state.name == WAITS:
+            wait_for_person(needed)
+        assert Resolver(Run.open(store, run_name)).complete(stage), (
+            f"stage {stage} completed without its artifact"
+        )
+    record_use(resolver, stage)
 
 
 def record_use(resolver: Resolver, stage: StageName) -> None:

@@ -1,13 +1,21 @@
 """Stage 3, rectify: the Oracle edits the failures."""
 
 from prefect import flow
+from prefect.states import State
 
 from flows.stage import STAGE_OPTIONS, begin
+from flows.waiting import agree, wait_for_person
+from spot_core.runs import Run
 from tasks.rectify import rectify_failures
 
 
 @flow(name="rectify", **STAGE_OPTIONS)
-def rectify(run_name: str, store: str = "artifacts", refresh: bool = False) -> None:
-    """Runs stage `rectify` of the run `run_name`: makes what is missing, or with `refresh` makes it anew."""
+def rectify(run_name: str, store: str = "artifacts", refresh: bool = False) -> State | None:
+    """Runs stage `rectify` of the run `run_name`: makes what is missing, or with `refresh` makes it anew.
+
+    Where it cannot go on without a person it is suspended, until someone resumes it.
+    """
     begin("rectify", run_name, store, refresh=refresh)
-    rectify_failures(run_name, store)
+    agree(Run.open(store, run_name))
+    needed = rectify_failures(run_name, store)
+    return None if needed is None else wait_for_person(needed)

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from prefect.runtime import flow_run
-
+from flows.waiting import first_attempt
 from spot_core.config.spot import StageName
 from spot_core.pipeline.resolve import Resolver
 from spot_core.runs import Run
@@ -15,8 +14,8 @@ STAGE_OPTIONS: dict[str, Any] = {
 
 
 def begin(stage: StageName, run_name: str, store: str, *, refresh: bool) -> None:
-    """Asks for a new generation of the stage's artifacts if so told; a retry goes on with the one begun."""
-    if not refresh or (flow_run.run_count or 1) > 1:
+    """Asks for a new generation of the stage's artifacts if so told; what is retried or resumed goes on with the one begun."""
+    if not refresh or not first_attempt():
         return
     run = Run.open(store, run_name)
     for node in Resolver(run).stage(stage):

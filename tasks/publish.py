@@ -6,9 +6,9 @@ from typing import Any
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 
-def publish(key: str, markdown: str) -> None:
-    """Shows ``markdown`` under ``key``; each run of a stage adds a version."""
-    create_markdown_artifact(markdown, key=key)
+def publish(key: str, markdown: str, *, description: str | None = None) -> None:
+    """Shows ``markdown`` under ``key``; each run of a stage adds a version. May be called inside an event loop."""
+    create_markdown_artifact(markdown, key=key, description=description, _sync=True)
 
 
 def publish_table(key: str, rows: Iterable[Mapping[str, Any]]) -> None:
