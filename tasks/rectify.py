@@ -1,5 +1,6 @@
 """Stage 3: the Oracle edits the failures."""
 
+import pyarrow.parquet as pq
 from prefect import task
 from prefect.blocks.system import Secret
 from prefect.exceptions import ObjectNotFound
@@ -8,10 +9,10 @@ from spot_core.errors import ConfigError, PersonNeededError
 from spot_core.pipeline import stages
 from spot_core.report import rectify_page
 from spot_core.report.estimate_page import estimate_page
-from spot_core.report.rectify_report import write_report
+from spot_core.report.rectify_report import STATISTICS, write_report
 from spot_core.runs import Run
 from tasks.progress import progress_artifact
-from tasks.publish import publish
+from tasks.publish import publish, publish_table
 
 
 @task(name="rectify failures")
@@ -31,6 +32,7 @@ def rectify_failures(run_name: str, store: str) -> PersonNeededError | None:
     gamma, report = run.config.rectify.gamma, run.folder / "report" / "rectify"
     write_report(artifact, report, gamma=gamma)
     publish("rectify", rectify_page.edits(artifact, gamma=gamma, report=report))
+    publish_table("rectify-statistics", pq.read_table(report / STATISTICS).to_pylist())
     return None
 
 

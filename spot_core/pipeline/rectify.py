@@ -1,34 +1,23 @@
 """Stage 3: the Oracle's minimal edits, checked again and measured."""
 
 import asyncio
-import dataclasses
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from spot_core.artifacts import Artifact, ArtifactStore, ArtifactWriter, Recipe
-from spot_core.artifacts.journal import Journal
-from spot_core.config.oracle import in_order
 from spot_core.config.spot import SpotConfig
-from spot_core.errors import EngineError, PersonNeededError
-from spot_core.models import load_tokenizer
-from spot_core.oracles.base import Failure, Oracle
+from spot_core.errors import EngineError
 from spot_core.oracles.human import Edits
 from spot_core.oracles.replies import ReplyJournal
+from spot_core.pipeline.asking import Asking, Attended
 from spot_core.pipeline.failures import failures_of
-from spot_core.pipeline.filter import checker_settings, item_of, open_checker
-from spot_core.pipeline.oracles import Secret, deciding, no_secrets, open_oracles
-from spot_core.pipeline.progress import Progress, silent
+from spot_core.pipeline.filter import checker_settings
+from spot_core.pipeline.oracles import deciding
 from spot_core.pipeline.review import Review, person_of
-from spot_core.pipeline.running_cost import RunningCost
-from spot_core.rectification.estimate import Estimate, estimate
-from spot_core.rectification.judge import Judge
 from spot_core.rectification.measures import Measures
-from spot_core.rectification.rectify import rectify_failures
 from spot_core.rectification.statistics import statistics
-from spot_core.report.estimate_page import estimate_page
 
 log = logging.getLogger(__name__)
 
@@ -38,27 +27,7 @@ ASKED_AGAIN = {"oracle_error", "not_asked", "pending"}
 MOST_ORACLE_ERRORS = 0.05
 """Share of the failures that may stay without an answer; beyond it the stage fails rather than drop them."""
 
-CONFIRM_DAYS = 30.0
-"""How long an estimate waits to be confirmed."""
-
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Attended:
-    """How the stage deals with those who watch it.
-
-    Attributes:
-        on_progress: how far it is, and what it cost so far.
-        on_estimate: told before the first call what asking will take.
-        confirmed: what a person has agreed to, by the keys of `PersonNeededError`.
-        secret: finds an API key by the name of its secret.
-    """
-
-    on_progress: Progress = silent
-    on_estimate: Callable[[Estimate], None] = lambda estimate: None
-    confirmed: frozenset[str] = frozenset()
-    secret: Secret = no_secrets
 
 
 def recipe(config: SpotConfig, *, filtered: Artifact, model: str, download: bool = True) -> Recipe | None:
@@ -117,8 +86,8 @@ def make(
                 log.warning(
                     "%d calls were in flight when an earlier attempt was killed; they are made again", lost
                 )
-            work = _Work(writer, config, model_path, journal, replies, edits, attended, done=len(final))
-            asyncio.run(work.ask(remaining))
+            work = Asking(writer, config, model_path, journal, replies, edits, attended, done=len(final))
+            asyncio.run(work.about(remaining))
     rows = {_key(row): row for row in journal}  # a later attempt replaces an earlier one
     ordered = [rows[key] for key in sorted(rows)]
     assert len(ordered) == len(failures), f"{len(failures)} failures but {len(ordered)} rows"
@@ -169,70 +138,3 @@ def warn_of_unanswered(rectified: Artifact) -> None:
             unasked,
             rectified.rows,
         )
-
-
-@dataclass
-class _Work:
-    """One attempt of the stage to get an answer to every failure that has none."""
-
-    writer: ArtifactWriter
-    config: SpotConfig
-    model_path: Path
-    journal: Journal
-    replies: ReplyJournal
-    edits: Edits
-    attended: Attended
-    done: int
-
-    async def ask(self, failures: list[Failure]) -> None:
-        """Rows into the journal, one by one as they are finished."""
-        config = self.config
-        tokenizer = load_tokenizer(self.model_path, trust_remote_code=config.model.trust_remote_code)
-        oracles = open_oracles(
-            config,
-            model_path=self.model_path,
-            replies=self.replies,
-            log_folder=self.writer.folder.parent / "logs",
-            edits=self.edits,
-            secret=self.attended.secret,
-        )
-        async with oracles as opened:
-            self._confirm(failures, opened)
-            with open_checker(config.filter) as pool:
-
-                def check(response: str, failure: Failure) -> str:
-                    row = dataclasses.asdict(failure) | {"finish_reason": None}
-                    return pool.check_item(item_of(config.filter, response, row)).verdict
-
-                judge = Judge(
-                    tokenizer,
-                    check,
-                    gamma=config.rectify.gamma,
-                    max_tokens=config.train.context_length,
-                    exclude=frozenset(config.rectify.exclude_flags),
-                )
-                concurrency = max(getattr(o, "concurrency", 1) for o in in_order(config.rectify.oracle))
-                rows = rectify_failures(failures, oracles=opened, judge=judge, concurrency=concurrency)
-                cost = RunningCost(opened, rows=len(failures))
-                total = self.done + len(failures)
-                async for row in rows:
-                    self.journal.append(row)
-                    self.done += 1
-                    self.attended.on_progress(self.done, total, note=cost.after(row))
-
-    def _confirm(self, failures: list[Failure], oracles: Sequence[Oracle]) -> None:
-        """Tells what asking will take, and leaves it to a person if it is much."""
-        if (told := estimate(failures, oracles)) is None:
-            return
-        log.info("before the first call: %s. The first prompt:\n%s", told, told.first_prompt)
-        self.attended.on_estimate(told)
-        limit = self.config.rectify.confirm_above_usd
-        key = f"cost-{self.writer.recipe.key}-{self.writer.generation}"
-        if limit is not None and told.usd > limit and key not in self.attended.confirmed:
-            raise PersonNeededError(
-                f"the Oracle will cost about ${told.usd:,.2f}, more than rectify.confirm_above_usd = {limit:g}: {told}. "
-                f"If that is all right, resume the run, or call run.confirm({key!r}) and the stage again",
-                page=f"Resume this run to spend about ${told.usd:,.2f}; cancel it not to.\n\n{estimate_page(told)}",
-                wait_days=CONFIRM_DAYS,
-                key=key,
-            )

@@ -17,6 +17,7 @@ from spot_core.inference.policy import Policy
 from spot_core.inference.prompts import PromptRenderer
 from spot_core.pipeline import evaluate, questions, rectify, rollout, train
 from spot_core.pipeline import filter as filtering
+from spot_core.pipeline.asking import Attended
 from spot_core.pipeline.oracles import Secret, no_secrets, require_files
 from spot_core.pipeline.progress import Progress, silent
 from spot_core.pipeline.resolve import WHENS, Node, Resolver
@@ -139,7 +140,7 @@ def rectify_failures(
             filtered=source,
             model_path=_require_model(resolver),
             store=run.store,
-            attended=rectify.Attended(on_progress, on_estimate, frozenset(run.record.confirmed), secret),
+            attended=Attended(on_progress, on_estimate, frozenset(run.record.confirmed), secret),
         ),
     )
     rectify.warn_of_unanswered(artifact)
