@@ -18,43 +18,48 @@ from spot_core.rectification.judge import Judged
 from spot_core.rectification.rectify import rectify_failures
 
 
-async def rectify(address: str, rows: int, concurrency: int, folder: Path, *, stream: bool) -> int:
-    """Rectifies so many failures; how many edits came back whole."""
-    config = OpenAIOracleConfig(
-        model="teacher", base_url=address, concurrency=concurrency, stream=stream, max_cost_usd=1e6
-    )
-    client = ModelClient(
-        base_url=address,
-        api_key="no-key",
-        timeout_seconds=config.timeout_seconds,
-        max_retries=config.max_retries,
-        connections=concurrency,
-        breaker=CircuitBreaker(config.outage_after),
-        stream=config.stream,
-    )
-    accepted = 0
-    with (
-        ReplyJournal(folder / "replies", writer="benchmark") as replies,
-        Journal(folder / "rows.jsonl") as journal,
-    ):
-        oracle = ModelOracle(
-            config,
-            name=config.model,
-            model=config.model,
-            identity=address,
-            client=client,
-            replies=replies,
-            price=Price(input=1.25, output=10),
-            budget=Budget(limit_usd=config.max_cost_usd),
+class Ours:
+    """Rectifies failures with so many calls in flight; results are in journals of ``folder``."""
+
+    def __init__(self, address: str, folder: Path, *, concurrency: int, stream: bool) -> None:
+        self._config = OpenAIOracleConfig(
+            model="teacher", base_url=address, concurrency=concurrency, stream=stream, max_cost_usd=1e6
         )
-        failures = (failure(number) for number in range(rows))
-        async for row in rectify_failures(
-            failures, oracles=[oracle], judge=_unchecked, concurrency=concurrency
+        self._client = ModelClient(
+            base_url=address,
+            api_key="no-key",
+            timeout_seconds=self._config.timeout_seconds,
+            max_retries=self._config.max_retries,
+            connections=concurrency,
+            breaker=CircuitBreaker(self._config.outage_after),
+            stream=stream,
+        )
+        self._folder = folder
+
+    async def rectify(self, failures: list[Failure]) -> int:
+        """Rectifies failures; how many edits came back whole."""
+        config, accepted = self._config, 0
+        with (
+            ReplyJournal(self._folder / "replies", writer="benchmark") as replies,
+            Journal(self._folder / "rows.jsonl") as journal,
         ):
-            journal.append(row)
-            accepted += row["status"] == "accepted"
-    await client.close()
-    return accepted
+            oracle = ModelOracle(
+                config,
+                name=config.model,
+                model=config.model,
+                identity=str(config.base_url),
+                client=self._client,
+                replies=replies,
+                price=Price(input=1.25, output=10),
+                budget=Budget(limit_usd=config.max_cost_usd),
+            )
+            async for row in rectify_failures(
+                failures, oracles=[oracle], judge=_unchecked, concurrency=config.concurrency
+            ):
+                journal.append(row)
+                accepted += row["status"] == "accepted"
+        await self._client.close()
+        return accepted
 
 
 async def _unchecked(failure: Failure, proposal: Proposal) -> Judged:
@@ -72,8 +77,9 @@ def main() -> None:
     parser.add_argument("--core", type=int, required=True)
     parser.add_argument("--stream", action="store_true")
     options = parser.parse_args()
-    work = rectify(options.address, options.rows, options.concurrency, options.folder, stream=options.stream)
-    run_side(lambda: asyncio.run(work), core=options.core)
+    ours = Ours(options.address, options.folder, concurrency=options.concurrency, stream=options.stream)
+    failures = [failure(number) for number in range(options.rows)]
+    run_side(lambda: asyncio.run(ours.rectify(failures)), core=options.core)
 
 
 if __name__ == "__main__":

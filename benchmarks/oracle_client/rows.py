@@ -8,6 +8,7 @@ from spot_core.oracles.base import Failure
 from spot_core.oracles.prompting import END, START
 
 _STEPS = 14
+_CHARACTERS = 4  # of a token; which ones they are plays no role here
 _NUMBER = re.compile(r"Problem (\d+):")
 
 
@@ -21,8 +22,8 @@ def failure(number: int) -> Failure:
         question=question,
         answer=answer,
         response=wrong,
-        response_token_ids=list(wrong.encode()),
-        prompt_token_ids=list(question.encode()),
+        response_token_ids=range(len(wrong) // _CHARACTERS),
+        prompt_token_ids=range(len(question) // _CHARACTERS),
         finish_reason="stop",
     )
 

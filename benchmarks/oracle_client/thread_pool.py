@@ -35,11 +35,11 @@ class ThreadPool:
         self._stream = stream
         self._lock = threading.Lock()
 
-    def correct_all(self, rows: int, threads: int) -> int:
-        """Corrects so many failures; how many are right."""
+    def correct_all(self, failures: list[Failure], threads: int) -> int:
+        """Corrects failures; how many are right."""
         right = 0
         with ThreadPoolExecutor(max_workers=threads) as executor:
-            futures = [executor.submit(self._correct, failure(number)) for number in range(rows)]
+            futures = [executor.submit(self._correct, failed) for failed in failures]
             for future in as_completed(futures):
                 right += future.result()
         return right
@@ -93,7 +93,8 @@ def main() -> None:
     parser.add_argument("--stream", action="store_true")
     options = parser.parse_args()
     pool = ThreadPool(options.address, options.folder, stream=options.stream)
-    run_side(lambda: pool.correct_all(options.rows, options.concurrency), core=options.core)
+    failures = [failure(number) for number in range(options.rows)]
+    run_side(lambda: pool.correct_all(failures, options.concurrency), core=options.core)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -78,15 +79,15 @@ class ModelClient:
     ) -> None:
         _require_usable(base_url, api_key)
         self.counts = Counts()
-        self._key_spellings = sorted({api_key, json.dumps(api_key)[1:-1], quote(api_key, safe="")}, key=len)[
-            ::-1
-        ]
+        spellings = {api_key, json.dumps(api_key)[1:-1], quote(api_key, safe="")}
+        self._key_spellings = sorted(spellings, key=len, reverse=True)
         self._timeout_seconds = timeout_seconds
         self._max_wait_seconds = max_wait_seconds
         self._slots = asyncio.Semaphore(connections)
-        self._pace = Pace(requests_per_minute, tokens_per_minute)
+        self._pace = Pace(requests_per_minute, tokens_per_minute, connections=connections)
         self._stream = stream
         self._breaker = breaker
+        # Shared by all calls: nothing in it but the sleep awaits anything, so that calls cannot meet inside of it.
         self._retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(
                 lambda error: isinstance(error, TryError) and error.mends is Mends.RETRY
@@ -197,6 +198,7 @@ class ModelClient:
                 self._breaker.check()
             await self._pace.wait(expected_tokens)
             self.counts.tries += 1
+            started = time.monotonic()
             try:
                 async with asyncio.timeout(
                     self._timeout_seconds
@@ -211,6 +213,7 @@ class ModelClient:
             else:
                 if answer.get("error") and not answer.get("choices"):
                     raise error_answer(answer)
+                self._pace.took(time.monotonic() - started)
                 return answer
             raise fault
 

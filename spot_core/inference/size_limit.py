@@ -22,31 +22,39 @@ class SizeLimit:
 
     async def __call__(self, response: httpx2.Response) -> None:
         """Puts the limited body in the place of the body."""
-        inner = httpx2.Response(
-            response.status_code,
-            headers=response.headers.copy(),
-            stream=response.stream,
-            request=response.request,
-        )
-        response.stream = _LimitedBody(inner, self._most_bytes)
-        response.headers.pop("content-encoding", None)  # the limited body is decompressed already
+        body = response.stream
+        assert isinstance(body, httpx2.AsyncByteStream)
+        if "content-encoding" in response.headers:
+            body = _Decompressed(response.headers.copy(), body)
+            del response.headers["content-encoding"]
+        response.stream = _Limited(body, self._most_bytes)
 
 
-class _LimitedBody(httpx2.AsyncByteStream):
-    def __init__(self, response: httpx2.Response, most_bytes: int) -> None:
-        self._response = response
+class _Decompressed(httpx2.AsyncByteStream):
+    """A body as httpx decompresses it, a piece at a time."""
+
+    def __init__(self, headers: httpx2.Headers, body: httpx2.AsyncByteStream) -> None:
+        self._response = httpx2.Response(200, headers=headers, stream=body)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._response.aiter_bytes()
+
+    async def aclose(self) -> None:
+        await self._response.aclose()
+
+
+class _Limited(httpx2.AsyncByteStream):
+    def __init__(self, body: httpx2.AsyncByteStream, most_bytes: int) -> None:
+        self._body = body
         self._most_bytes = most_bytes
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         seen = 0
-        async for chunk in self._response.aiter_bytes():  # decompresses a piece at a time
-            seen += len(chunk)
+        async for piece in self._body:
+            seen += len(piece)
             if seen > self._most_bytes:
-                limit = self._most_bytes / _UNIT
-                raise AnswerTooLargeError(
-                    f"the answer is larger than {limit:g} MiB", request=self._response.request
-                )
-            yield chunk
+                raise AnswerTooLargeError(f"the answer is larger than {self._most_bytes / _UNIT:g} MiB")
+            yield piece
 
     async def aclose(self) -> None:
-        await self._response.aclose()
+        await self._body.aclose()
