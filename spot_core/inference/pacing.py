@@ -10,7 +10,7 @@ import asyncio
 _MINUTE = 60.0  # seconds
 _SPREAD = 0.5  # of the time that a call takes
 _FIRST_GAP = 0.001  # seconds between two requests as long as nobody knows how long a call takes
-_MEMORY = 0.02  # weight of the latest call in the mean time of a call
+_MEMORY = 0.05  # weight of the latest call in the mean time of a call
 
 
 class Pace:
