@@ -1,5 +1,6 @@
 """An append-only journal: a row given to it survives kill -9 of the process that wrote it."""
 
+import fcntl
 import json
 import logging
 import os
@@ -7,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from spot_core.errors import ArtifactError
 
@@ -32,28 +33,40 @@ def _decode(line: bytes) -> dict[str, Any] | None:
     return json.loads(body)
 
 
+class Placed(NamedTuple):
+    """A record, and the bytes of its journal at which it begins and ends."""
+
+    start: int
+    end: int
+    record: dict[str, Any]
+
+
 def read_journal(path: Path) -> Iterator[dict[str, Any]]:
     """Yields the records of a journal up to the first one that was not written whole."""
-    return (record for _, record in scan_journal(path))
+    end = 0
+    for placed in scan_journal(path):
+        yield placed.record
+        end = placed.end
+    if path.exists() and path.stat().st_size > end:
+        log.warning("%s: the last record was cut by a crash and is made again", path)
 
 
-def scan_journal(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yields each record with its offset in bytes, by which `record_at` finds it again."""
+def scan_journal(path: Path, *, start: int = 0) -> Iterator[Placed]:
+    """Yields the whole records from byte ``start`` on; stops at one that was cut, or is being written just now."""
     if not path.exists():
         return
-    offset = 0
     with path.open("rb") as file:
+        file.seek(start)
         for line in file:
             record = _decode(line)
             if record is None:
-                log.warning("%s: the last record was cut by a crash and is made again", path)
                 return
-            yield offset, record
-            offset += len(line)
+            yield Placed(start, start + len(line), record)
+            start += len(line)
 
 
 def record_at(path: Path, offset: int) -> dict[str, Any]:
-    """Returns the record that begins at an offset which `scan_journal` or `Journal.append` gave.
+    """Returns the record that begins where `scan_journal` or `Journal.append` said.
 
     Raises:
         ArtifactError: it is not there any more: the file was changed from outside.
@@ -89,6 +102,10 @@ class Journal:
         os.ftruncate(self._fd, whole)
         os.lseek(self._fd, whole, os.SEEK_SET)
         self._whole = whole
+
+    def hold(self) -> None:
+        """Lets `is_held` say of this journal that it is being written, until it is closed or the process ends."""
+        fcntl.flock(self._fd, fcntl.LOCK_EX)
 
     def append(self, record: dict[str, Any]) -> int:
         """Writes one record and returns its offset; when this returns, the record outlives the process.
@@ -126,6 +143,16 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def is_held(path: Path) -> bool:
+    """Whether another open journal of this path, in whichever process, is held."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def read_plain_lines(path: Path) -> Iterator[dict[str, Any]]:

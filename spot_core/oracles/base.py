@@ -92,8 +92,11 @@ class ReplyLog(Protocol):
         """The reply to this request, if there was one."""
         ...
 
-    def asked(self, request_hash: str, *, by: str) -> None:
-        """Note that an Oracle is about to make a call, so that one which is lost with the process is known of."""
+    def claim(self, request_hash: str, *, by: str) -> bool:
+        """Note that an Oracle is about to make a call, so that one which is lost with the process is known of.
+
+        False if the call is not to be made: there is a reply meanwhile, or another process is making it.
+        """
         ...
 
     def put(self, request_hash: str, reply: dict[str, Any], *, by: str) -> None:
@@ -115,12 +118,13 @@ class RepliesInMemory:
         """The reply to this request, if there was one."""
         return self.replies.get(request_hash)
 
-    def asked(self, request_hash: str, *, by: str) -> None:
-        """Nothing to note: a call does not outlive the memory it would be noted in."""
+    def claim(self, request_hash: str, *, by: str) -> bool:
+        """True: no other process knows of this memory."""
+        return True
 
     def put(self, request_hash: str, reply: dict[str, Any], *, by: str) -> None:
         """Keep a reply."""
         self.replies[request_hash] = reply
 
     def failed(self, request_hash: str) -> None:
-        """Nothing to note, as for `asked`."""
+        """Nothing to note: a call does not outlive the memory it would be noted in."""

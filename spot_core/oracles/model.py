@@ -17,6 +17,7 @@ from spot_core.oracles.reading import read_reply, usage_of
 log = logging.getLogger(__name__)
 
 OVERHEAD_TOKENS = 64  # of a chat template around one message, generously
+_ELSEWHERE_SECONDS = 0.5  # between two looks at a call that another process is making
 BYTES_PER_TOKEN = 4  # of English text and mathematics under a large vocabulary
 
 
@@ -134,6 +135,10 @@ class ModelOracle:
                 return None
             spent = Spending()
             try:
+                while not self._replies.claim(request_hash, by=self.name):
+                    if (reply := self._replies.get(request_hash)) is not None:
+                        return reply  # another process has paid for it
+                    await asyncio.sleep(_ELSEWHERE_SECONDS)
                 reply = await self._call(request, request_hash, expected_tokens=sum(self.expected(failure)))
                 usage = usage_of(reply)
                 spent = self._spending(*usage) if usage else worst
@@ -145,7 +150,6 @@ class ModelOracle:
         self, request: dict[str, Any], request_hash: str, *, expected_tokens: int
     ) -> dict[str, Any]:
         """Asks, and keeps the reply before anybody looks at it."""
-        self._replies.asked(request_hash, by=self.name)
         self.calls += 1
         try:
             reply = await self._client.chat(

@@ -1,22 +1,26 @@
 """Raw Oracle replies, kept under the hash of their request: what was paid for is never asked twice."""
 
+import fcntl
 import os
 import time
 from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from spot_core.artifacts.journal import Journal, record_at, scan_journal
+from spot_core.artifacts.journal import Journal, is_held, record_at, scan_journal
 
 _SYNC_SECONDS = 1.0
 """How much a power cut may lose; a process that is killed loses nothing."""
 
 
 class ReplyJournal:
-    """Replies of all runs of a store; each process appends to a journal of its own, so none waits for another.
+    """Replies of all runs of a store, those that are at work at the same time among them.
 
-    Memory holds where each reply lies, not the reply.
+    Each process appends to a journal of its own, which it holds while it lives, and reads those of the others. Memory
+    keeps where each reply lies, not the reply.
 
     Args:
         folder: where the journals are.
@@ -28,61 +32,90 @@ class ReplyJournal:
     """
 
     def __init__(self, folder: Path, *, writer: str) -> None:
-        self._places: dict[str, tuple[Path, int]] = {}
-        self.own: defaultdict[str, list[str]] = defaultdict(list)
-        self.lost: Counter[str] = Counter()
-        for path in sorted(folder.glob("*.jsonl")):
-            self._read(path, own=path.name.startswith(f"{writer}-"))
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._writer = f"{writer}-"
         self._path = folder / f"{writer}-{time.time_ns():x}-{os.getpid()}.jsonl"
         self._journal: Journal | None = None
         self._synced = time.monotonic()
-
-    def _read(self, path: Path, *, own: bool) -> None:
-        open_calls: dict[str, str] = {}
-        for offset, record in scan_journal(path):
-            match record:
-                case {"asked": request_hash, "by": oracle}:
-                    open_calls[request_hash] = oracle
-                case {"failed": request_hash}:
-                    open_calls.pop(request_hash, None)
-                case {"request": request_hash, "by": oracle, "reply": _}:
-                    open_calls.pop(request_hash, None)
-                    self._places[request_hash] = (path, offset)
-                    if own:
-                        self.own[oracle].append(request_hash)
-        if own:
-            self.lost.update(open_calls.values())
+        self._places: dict[str, tuple[Path, int]] = {}
+        self._read_to: dict[Path, int] = {}
+        self._others: dict[Path, dict[str, str]] = {}  # journals that may grow: their calls without an end
+        self.own: defaultdict[str, list[str]] = defaultdict(list)
+        self.lost: Counter[str] = Counter()
+        self._catch_up()
 
     def get(self, request_hash: str) -> dict[str, Any] | None:
         """The reply that was given to this very request, if any."""
         place = self._places.get(request_hash)
         return None if place is None else record_at(*place)["reply"]
 
-    def __contains__(self, request_hash: str) -> bool:
-        return request_hash in self._places
+    def claim(self, request_hash: str, *, by: str) -> bool:
+        """Notes that an Oracle is about to make a call, and returns True.
 
-    def asked(self, request_hash: str, *, by: str) -> None:
-        """Notes that a call is about to be made."""
-        self._append({"asked": request_hash, "by": by})
+        False if that is not to be done: there is a reply meanwhile, or another process is making this very call.
+        """
+        with self._alone():
+            self._catch_up()
+            if request_hash in self._places or any(request_hash in calls for calls in self._others.values()):
+                return False
+            self._append({"asked": request_hash, "by": by})
+        return True
 
     def put(self, request_hash: str, reply: dict[str, Any], *, by: str) -> None:
         """Keeps a reply before anybody parses it; it survives kill -9 when this returns, a power cut a second later."""
-        offset = self._append({"request": request_hash, "by": by, "reply": reply})
-        self._places[request_hash] = (self._path, offset)
+        start = self._append({"request": request_hash, "by": by, "reply": reply})
+        self._places[request_hash] = (self._path, start)
         self.own[by].append(request_hash)
 
     def failed(self, request_hash: str) -> None:
         """Notes that a call ended without a reply."""
         self._append({"failed": request_hash})
 
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Between looking for a claim and making one no other process does the same."""
+        with (self._folder / ".lock").open("wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _catch_up(self) -> None:
+        """Reads what the others have written since."""
+        for path in sorted(self._folder.glob("*.jsonl")):
+            if path not in self._read_to and path != self._path:
+                self._others[path] = {}
+        for path, calls in list(self._others.items()):
+            alive = is_held(path)  # asked first: what a writer says before it ends is read below
+            self._read(path, calls)
+            if not alive:
+                del self._others[path]
+                if path.name.startswith(self._writer):
+                    self.lost.update(calls.values())
+
+    def _read(self, path: Path, calls: dict[str, str]) -> None:
+        own = path.name.startswith(self._writer)
+        for start, end, record in scan_journal(path, start=self._read_to.setdefault(path, 0)):
+            match record:
+                case {"asked": request_hash, "by": oracle}:
+                    calls[request_hash] = oracle
+                case {"failed": request_hash}:
+                    calls.pop(request_hash, None)
+                case {"request": request_hash, "by": oracle, "reply": _}:
+                    calls.pop(request_hash, None)
+                    self._places[request_hash] = (path, start)
+                    if own:
+                        self.own[oracle].append(request_hash)
+            self._read_to[path] = end
+
     def _append(self, record: dict[str, Any]) -> int:
         if self._journal is None:
             self._journal = Journal(self._path)
-        offset = self._journal.append(record)
+            self._journal.hold()
+        start = self._journal.append(record)
         if (now := time.monotonic()) - self._synced > _SYNC_SECONDS:
             self._journal.sync()
             self._synced = now
-        return offset
+        return start
 
     def __enter__(self) -> Self:
         return self

@@ -1,6 +1,7 @@
 """Rectifying with a model behind an API: its key, its outages, and that nothing is paid for twice."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -206,3 +207,18 @@ def test_progress_tells_what_was_spent_and_how_much_it_will_be(fake, with_oracle
     assert notes[-1].endswith(f"about ${pairs.rows * each:,.2f} in all")
     assert "in all" not in notes[10]
     assert f"teacher: {2 * pairs.rows} requests; asked again: {pairs.rows} after HTTP 500" in caplog.text
+
+
+def test_two_runs_at_once_share_the_replies_to_the_same_questions(fake, with_oracle):
+    runs = []
+    for name, gamma in (("one", 0.6), ("two", 0.3)):
+        run = Run.create(with_oracle(rectify={"gamma": gamma}), name)
+        stages.prepare(run)
+        stages.roll_out(run)
+        stages.check_answers(run)
+        runs.append(run)
+    fake.seconds = 0.3
+    with ThreadPoolExecutor() as pool:
+        first, second = pool.map(stages.rectify_failures, runs)
+    assert first.manifest.key != second.manifest.key
+    assert first.rows == second.rows == len(chats(fake))
