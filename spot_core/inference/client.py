@@ -21,6 +21,7 @@ from spot_core.inference.faults import Mends, TryError, error_answer, fault_of, 
 from spot_core.inference.pacing import Pace
 from spot_core.inference.size_limit import SizeLimit
 from spot_core.inference.streaming import assembled
+from spot_core.inference.time_limit import time_limit
 
 FIRST_WAIT_SECONDS = 0.5
 """Before the first retry, at most; doubled for each further one."""
@@ -200,9 +201,8 @@ class ModelClient:
             self.counts.tries += 1
             started = time.monotonic()
             try:
-                async with asyncio.timeout(
-                    self._timeout_seconds
-                ):  # a trickle of bytes trips no read time-out
+                # Of the whole try: a trickle of bytes trips no read time-out.
+                async with time_limit(self._timeout_seconds):
                     answer = await send()
             except TimeoutError:
                 fault = TryError(

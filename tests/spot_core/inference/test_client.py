@@ -184,6 +184,20 @@ def test_a_call_that_waits_for_its_turn_does_not_time_out(fake):
     assert counts.tries == 4
 
 
+def test_an_answer_that_came_while_this_process_was_busy_is_not_asked_for_again(fake):
+    fake.seconds = 0.3
+
+    async def many(client):
+        calls = [asyncio.create_task(ask(client, f"Question {n}")) for n in range(30)]
+        while len(fake.asked) < 30:
+            await asyncio.sleep(0.01)
+        time.sleep(1.5)
+        return await asyncio.gather(*calls)
+
+    _, counts = counted(fake.base_url, many, connections=30, timeout_seconds=1)
+    assert counts.tries == len(fake.answered) == 30
+
+
 def test_a_storm_of_faults_leaves_no_call_without_its_own_answer(fake):
     fake.chat = lambda body: body["messages"][0]["content"][::-1]
     fake.fault = mixed(0.5, [name for name in FAULTS if name not in ("huge", "bomb")], seed=1)
