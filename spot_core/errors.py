@@ -25,6 +25,10 @@ class RefusedRequestError(EngineError):
     """An endpoint refuses whatever it is asked: wrong key, model or address, or no credit. No retry mends it."""
 
 
+class DeclinedRequestError(EngineError):
+    """An endpoint refuses this very request, now and later; others may be fine."""
+
+
 class OutageError(EngineError):
     """An endpoint is not asked any more, because every call of late has failed for good."""
 

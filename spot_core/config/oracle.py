@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from spot_core.config.base import Section
 from spot_core.config.engine import EngineConfig
@@ -71,10 +72,6 @@ class ModelOracleConfig(Section):
     """Requests in flight at once."""
     timeout_seconds: float = Field(600.0, gt=0)
     """Time limit of one request, in seconds."""
-    max_retries: int = Field(6, ge=0, le=50)
-    """Retries of a request that failed on the way (429, 5xx, time limit); `Retry-After` is honoured."""
-    outage_after: int = Field(20, ge=1)
-    """Requests in a row that fail for good after which the stage stops and says why; what is done is kept."""
 
     @model_validator(mode="after")
     def _several_samples_differ(self) -> Self:
@@ -99,6 +96,10 @@ class OpenAIOracleConfig(ModelOracleConfig):
     """Name of the environment variable that holds the API key. The key itself is never stored."""
     api_key_secret: str | None = Field(None, pattern=r"^[a-z0-9][a-z0-9-]*$")
     """Name of a Prefect Secret block that holds the API key; used in place of the environment variable."""
+    max_retries: int = Field(6, ge=0, le=50)
+    """Retries of a request that failed on the way (429, 5xx, time limit); `Retry-After` is honoured."""
+    outage_after: int = Field(20, ge=1)
+    """Requests in a row that fail for good after which the stage stops and says why; what is done is kept."""
     stream: bool = False
     """Have the reply sent piece by piece, for a proxy that cuts connections without traffic."""
     requests_per_minute: float | None = Field(None, gt=0)
@@ -106,9 +107,21 @@ class OpenAIOracleConfig(ModelOracleConfig):
     tokens_per_minute: float | None = Field(None, gt=0)
     """Most tokens a minute, by an estimate made before each request; unset: no limit."""
     max_cost_usd: float | None = Field(None, gt=0)
-    """Stop asking before this much is spent on one artifact, in USD; needs a price in `rectify.prices`."""
+    """Stop asking before this much is spent on one artifact, in USD; needs a price in `rectify.prices`. Counted is what
+    replies say that they took; what a provider bills for requests that failed on the way is not known here."""
     max_total_tokens: int | None = Field(None, ge=1)
     """Stop asking before so many tokens, read and written, are used for one artifact."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _address_holds_no_secret(cls, base_url: str | None) -> str | None:
+        parts = urlsplit(base_url or "")
+        if parts.username or parts.password or parts.query:
+            raise ValueError(
+                "base_url is written into artifacts and logs, so it may hold no user name, password or query: the key goes "
+                "into the variable that api_key_env names"
+            )
+        return base_url
 
 
 class VllmOracleConfig(ModelOracleConfig):
@@ -178,9 +191,9 @@ _OPERATIONAL: frozenset[str] = frozenset(
         "api_key_env", "api_key_secret", "stream", "concurrency", "timeout_seconds", "max_retries", "outage_after",
         "requests_per_minute", "tokens_per_minute", "max_cost_usd", "max_total_tokens", "expected_output_tokens",
         "wait_days", "prompt_file", "again_file", "path",
+        "engine",
     }
 )  # fmt: skip
-_ENGINE_DECIDES = {"dtype", "max_model_len", "extra_args"}
 
 
 def in_order(config: OracleConfig) -> Iterator[SingleOracleConfig]:
@@ -199,17 +212,11 @@ def name_of(config: SingleOracleConfig) -> str:
             return config.kind
 
 
-def result_settings(config: OracleConfig) -> dict[str, Any]:
-    """The settings that decide what the Oracle says: those that enter the key of an artifact.
+def result_settings(config: SingleOracleConfig) -> dict[str, Any]:
+    """The settings that decide what an Oracle says: those that enter the key of an artifact.
 
-    What lies in files (prompts, corrections, a teacher's weights) enters by its content, which the stage adds.
+    What lies in files (prompts, corrections, a teacher's weights) enters by its content, which the stage adds, with how a
+    local model is served.
     """
-    if isinstance(config, ChainOracleConfig):
-        return {"kind": config.kind, "oracles": [result_settings(oracle) for oracle in config.oracles]}
-    settings = config.model_dump(mode="json", exclude=set(_OPERATIONAL))
-    if isinstance(config, VllmOracleConfig):
-        settings["engine"] = config.engine.model_dump(mode="json", include=_ENGINE_DECIDES)
-        settings["model"] = config.model.model_dump(
-            mode="json", include={"chat_template_kwargs", "trust_remote_code"}
-        )
-    return settings
+    served = {"model"} if isinstance(config, VllmOracleConfig) else set()
+    return config.model_dump(mode="json", exclude=_OPERATIONAL | served)

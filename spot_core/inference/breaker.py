@@ -2,7 +2,7 @@
 
 import asyncio
 
-from spot_core.errors import EngineError, OutageError, RefusedRequestError
+from spot_core.errors import DeclinedRequestError, EngineError, OutageError, RefusedRequestError
 
 
 class CircuitBreaker:
@@ -41,6 +41,8 @@ class CircuitBreaker:
         """Notes a call that failed for good, after its last retry."""
         if self.is_open:
             return  # one that was in flight; the reason is known
+        if isinstance(error, DeclinedRequestError) and self._answered:
+            return  # the endpoint works; this request is none for it
         self._failed += 1
         self._last = error
         if self._failed >= self._most or isinstance(error, RefusedRequestError):

@@ -15,7 +15,7 @@ import httpx2
 import openai
 import tenacity
 
-from spot_core.errors import ConfigError, EngineError, RefusedRequestError
+from spot_core.errors import ConfigError, DeclinedRequestError, EngineError, RefusedRequestError
 from spot_core.inference.breaker import CircuitBreaker
 from spot_core.inference.faults import Mends, TryError, error_answer, fault_of, no_object
 from spot_core.inference.pacing import Pace
@@ -23,6 +23,7 @@ from spot_core.inference.size_limit import SizeLimit
 from spot_core.inference.streaming import assembled
 from spot_core.inference.time_limit import time_limit
 
+OPENAI_URL = "https://api.openai.com/v1"
 FIRST_WAIT_SECONDS = 0.5
 """Before the first retry, at most; doubled for each further one."""
 LONGEST_WAIT_SECONDS = 60.0
@@ -102,7 +103,7 @@ class ModelClient:
             reraise=True,
         )
         self._client = openai.AsyncOpenAI(
-            base_url=base_url,
+            base_url=base_url or OPENAI_URL,  # and not what a variable of the environment says
             api_key=api_key,
             timeout=httpx2.Timeout(None, connect=min(_CONNECT_SECONDS, timeout_seconds)),
             max_retries=0,
@@ -115,6 +116,9 @@ class ModelClient:
                 trust_env=base_url is None or urlsplit(base_url).hostname not in _LOOPBACK,
             ),
         )
+
+        if base_url is not None:  # the account at OpenAI is nobody else's business
+            self._client.organization = self._client.project = None
 
     async def served_model(self) -> str:
         """Returns the name of the model that the endpoint serves, the first if there are several.
@@ -162,7 +166,8 @@ class ModelClient:
             expected_tokens: of prompt and answer together, for the limit of tokens per minute.
 
         Raises:
-            EngineError: no answer after the last retry, or the request was refused.
+            EngineError: no answer after the last retry.
+            DeclinedRequestError: the endpoint refuses this request.
             RefusedRequestError: the endpoint refuses every request.
             OutageError: the breaker is open.
         """
@@ -195,9 +200,9 @@ class ModelClient:
 
     async def _try(self, send: Send, expected_tokens: int) -> dict[str, Any]:
         async with self._slots:
+            await self._pace.wait(expected_tokens)
             if self._breaker is not None:
                 self._breaker.check()
-            await self._pace.wait(expected_tokens)
             self.counts.tries += 1
             started = time.monotonic()
             try:
@@ -257,7 +262,8 @@ class ModelClient:
                 f"; it asks to wait {fault.wait_seconds:g} s, longer than max_wait_seconds = "
                 f"{self._max_wait_seconds:g}"
             )
-        return (RefusedRequestError if fault.mends is Mends.THE_USER else EngineError)(text)
+        kinds = {Mends.THE_USER: RefusedRequestError, Mends.ANOTHER_REQUEST: DeclinedRequestError}
+        return kinds.get(fault.mends, EngineError)(text)
 
     def _hide(self, text: str) -> str:
         """Some endpoints repeat the key that they refuse."""

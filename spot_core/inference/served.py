@@ -102,8 +102,10 @@ class ServedModel:
         raise EngineError(f"the server died {_MOST_DEATHS} times while answering this request: {last}")
 
     async def close(self) -> None:
-        """Closes connections and stops the server."""
-        await self._stop()
+        """Closes connections and stops the server; calls in flight end with an OutageError."""
+        self._outage = "the stage is over"
+        async with self._starting:  # what is being started is stopped once it is up
+            await self._stop()
 
     def _prompt_tokens(self, messages: list[dict[str, Any]]) -> int:
         return len(
@@ -147,7 +149,14 @@ class ServedModel:
                 connections=self._connections,
             )
             if self._server is None:
-                self._served_name = await client.served_model()
+                try:
+                    self._served_name = await client.served_model()
+                except EngineError as error:
+                    self._outage = (
+                        f"engine.base_url does not answer: {error}"  # else every row would wait for it
+                    )
+                    await client.close()
+                    raise OutageError(self._outage) from error
             self._client = client
             return client
 

@@ -92,15 +92,17 @@ class ReplyLog(Protocol):
         """The reply to this request, if there was one."""
         ...
 
-    def claim(self, request_hash: str, *, by: str) -> bool:
+    def claim(self, request_hash: str, *, by: str, worst: tuple[int, int]) -> bool:
         """Note that an Oracle is about to make a call, so that one which is lost with the process is known of.
+
+        `worst`: most tokens that it can read and write.
 
         False if the call is not to be made: there is a reply meanwhile, or another process is making it.
         """
         ...
 
-    def put(self, request_hash: str, reply: dict[str, Any], *, by: str) -> None:
-        """Keep the reply to an Oracle's call; it outlives the process when this returns."""
+    def put(self, request_hash: str, reply: dict[str, Any]) -> None:
+        """Keep the reply to a call that was claimed; it outlives the process when this returns."""
         ...
 
     def failed(self, request_hash: str) -> None:
@@ -118,11 +120,11 @@ class RepliesInMemory:
         """The reply to this request, if there was one."""
         return self.replies.get(request_hash)
 
-    def claim(self, request_hash: str, *, by: str) -> bool:
+    def claim(self, request_hash: str, *, by: str, worst: tuple[int, int]) -> bool:
         """True: no other process knows of this memory."""
         return True
 
-    def put(self, request_hash: str, reply: dict[str, Any], *, by: str) -> None:
+    def put(self, request_hash: str, reply: dict[str, Any]) -> None:
         """Keep a reply."""
         self.replies[request_hash] = reply
 

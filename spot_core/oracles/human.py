@@ -17,6 +17,9 @@ class Edits:
     texts: Mapping[Key, str] = field(default_factory=dict)
     skipped: frozenset[Key] = frozenset()
 
+    def __contains__(self, key: Key) -> bool:
+        return key in self.texts or key in self.skipped
+
 
 @dataclass(frozen=True)
 class HumanOracle:

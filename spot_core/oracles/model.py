@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from spot_core.config.oracle import ModelOracleConfig, Price
-from spot_core.errors import EngineError, OutageError, TooLongError
+from spot_core.errors import DeclinedRequestError, EngineError, OutageError, TooLongError
 from spot_core.oracles.base import ChatClient, Failure, Proposal, ReplyLog
 from spot_core.oracles.budget import Budget, Spending
 from spot_core.oracles.prompting import Prompt
@@ -91,15 +91,19 @@ class ModelOracle:
         written = self._config.expected_output_tokens or len(failure.response.encode()) // BYTES_PER_TOKEN
         return len(prompt.encode()) // BYTES_PER_TOKEN, written
 
-    def knows(self, failure: Failure) -> bool:
-        """Whether the first reply about a failure is in the log already."""
-        return self._replies.get(self.hash(self.request(failure))) is not None
+    def known(self, failure: Failure) -> int:
+        """How many of the first attempt's samples are in the log already."""
+        request = self.request(failure)
+        hashes = (self.hash(request, sample=sample) for sample in range(self.samples))
+        return sum(self._replies.get(request_hash) is not None for request_hash in hashes)
 
     async def _one(self, failure: Failure, request: dict[str, Any], attempt: int, sample: int) -> Proposal:
         try:
             reply = await self._reply(failure, request, self.hash(request, attempt=attempt, sample=sample))
         except OutageError:
             raise
+        except DeclinedRequestError as error:
+            return Proposal(text=None, status="refused", reason=str(error), final=True)
         except TooLongError as error:
             return Proposal(text=None, status="too_long", reason=str(error))
         except EngineError as error:
@@ -127,21 +131,19 @@ class ModelOracle:
     async def _ask(
         self, failure: Failure, request: dict[str, Any], request_hash: str
     ) -> dict[str, Any] | None:
-        prompt_bytes = sum(len(message["content"].encode()) for message in request["messages"])
-        worst = self._spending(prompt_bytes + OVERHEAD_TOKENS, request["max_tokens"])
+        worst = self._worst(request)
         async with self._places:
-            ticket = await self.budget.reserve(worst)
+            ticket = await self.budget.reserve(self._spending(*worst))
             if ticket is None:
                 return None
             spent = Spending()
             try:
-                while not self._replies.claim(request_hash, by=self.name):
+                while not self._replies.claim(request_hash, by=self.name, worst=worst):
                     if (reply := self._replies.get(request_hash)) is not None:
                         return reply  # another process has paid for it
                     await asyncio.sleep(_ELSEWHERE_SECONDS)
                 reply = await self._call(request, request_hash, expected_tokens=sum(self.expected(failure)))
-                usage = usage_of(reply)
-                spent = self._spending(*usage) if usage else worst
+                spent = self._spending(*(usage_of(reply) or worst))
             finally:
                 await self.budget.settle(ticket, spent)
         return reply
@@ -158,8 +160,15 @@ class ModelOracle:
         except EngineError:
             self._replies.failed(request_hash)
             raise
-        self._replies.put(request_hash, reply, by=self.name)
+        self._replies.put(request_hash, reply)
         return reply
+
+    def _worst(self, request: dict[str, Any]) -> tuple[int, int]:
+        """Most tokens that a request can read and write. A token is at least one byte."""
+        read = sum(len(message["content"].encode()) for message in request["messages"]) + OVERHEAD_TOKENS
+        further = self._config.extra_body
+        written = further.get("max_completion_tokens", further.get("max_tokens", request["max_tokens"]))
+        return read, written if isinstance(written, int) else request["max_tokens"]
 
     async def finish(self, *, within_seconds: float) -> None:
         """Waits for calls in flight whose askers are gone: they are paid for, so their replies shall be kept."""

@@ -21,7 +21,8 @@ def read_reply(reply: dict[str, Any], failure: Failure, *, price: Price, boxed: 
     if not isinstance(message, dict):
         return Proposal(text=None, status="unparseable", reason="the reply has no message", **figures)
     if message.get("refusal") or choice.get("finish_reason") == "content_filter":
-        reason = str(message.get("refusal") or "stopped by a content filter")
+        said = str(message.get("refusal") or "stopped by a content filter")
+        reason = said.encode(errors="backslashreplace").decode()
         return Proposal(text=None, status="refused", reason=reason, **figures)
     if choice.get("finish_reason") == "length":
         reason = f"the reply was cut at its limit, after {output_tokens} tokens"
@@ -35,7 +36,7 @@ def read_reply(reply: dict[str, Any], failure: Failure, *, price: Price, boxed: 
 
 
 def usage_of(reply: dict[str, Any]) -> tuple[int, int] | None:
-    """Prompt and completion tokens of a reply; None if it does not say.
+    """Prompt and completion tokens of a reply; None if it does not say, or says that there were none.
 
     Some endpoints leave the tokens of hidden reasoning out of the completion but not out of the total.
     """
@@ -47,4 +48,4 @@ def usage_of(reply: dict[str, Any]) -> tuple[int, int] | None:
     )
     if not all(isinstance(count, int) and count >= 0 for count in (prompt, completion, total)):
         return None
-    return prompt, max(completion, total - prompt)
+    return (prompt, max(completion, total - prompt)) if prompt or total else None

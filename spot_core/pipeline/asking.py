@@ -3,7 +3,9 @@
 import dataclasses
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from spot_core.artifacts import ArtifactWriter
@@ -95,13 +97,22 @@ class Asking:
                     exclude=frozenset(config.rectify.exclude_flags),
                 )
                 concurrency = max(getattr(o, "concurrency", 1) for o in in_order(config.rectify.oracle))
-                rows = rectify_failures(failures, oracles=opened, judge=judge, concurrency=concurrency)
+                rectify = partial(rectify_failures, judge=judge, concurrency=concurrency)
+                # What a person has decided is nobody else's business; what was proposed before stays in the row.
+                decided = [f for f in failures if (f.question_id, f.sample) in self.edits]
+                others = [f for f in failures if (f.question_id, f.sample) not in self.edits]
+                before = {(row["question_id"], row["sample"]): row["history"] for row in self.journal}
                 cost = RunningCost(opened, rows=len(failures))
                 total = self.done + len(failures)
-                async for row in rows:
-                    self.journal.append(row)
-                    self.done += 1
-                    self.attended.on_progress(self.done, total, note=cost.after(row))
+                for some, asked, histories in (
+                    (decided, opened[-1:], before),  # a person is the last
+                    (others, opened, {}),
+                ):
+                    async with aclosing(rectify(some, oracles=asked, histories=histories)) as rows:
+                        async for row in rows:
+                            self.journal.append(row)
+                            self.done += 1
+                            self.attended.on_progress(self.done, total, note=cost.after(row))
 
     def _confirm(self, failures: list[Failure], oracles: Sequence[Oracle]) -> None:
         """Tells what asking will take, and leaves it to a person if it is much."""

@@ -6,19 +6,23 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from spot_core.artifacts.hashing import text_sha256
+from spot_core.artifacts.recipe import canonical_json
+from spot_core.config.engine import EngineConfig
 from spot_core.config.imported import ImportedOracleConfig
+from spot_core.config.model import ModelConfig
 from spot_core.config.oracle import (
     CalculatorOracleConfig,
-    ChainOracleConfig,
     HumanOracleConfig,
     ModelOracleConfig,
     OpenAIOracleConfig,
     OracleConfig,
     Price,
     SelfOracleConfig,
+    SingleOracleConfig,
     VllmOracleConfig,
     in_order,
     name_of,
@@ -27,7 +31,7 @@ from spot_core.config.oracle import (
 from spot_core.config.spot import SpotConfig
 from spot_core.errors import ConfigError
 from spot_core.inference.breaker import CircuitBreaker
-from spot_core.inference.client import ModelClient
+from spot_core.inference.client import OPENAI_URL, ModelClient
 from spot_core.inference.served import ServedModel
 from spot_core.models import fingerprint, resolve_model
 from spot_core.oracles.base import ChatClient, Oracle
@@ -60,39 +64,64 @@ def no_secrets(name: str) -> str:
     )
 
 
-def deciding(config: OracleConfig, *, download: bool) -> dict[str, Any] | None:
-    """What of an Oracle decides the pairs: settings, prompts, weights, files. None: its model is not here yet.
+def deciding(config: SpotConfig, *, download: bool) -> dict[str, Any] | None:
+    """What of the Oracle decides the pairs: settings, prompts, weights, files. None: its model is not here yet.
 
     Raises:
         ConfigError: a prompt cannot be used.
         InputError: a model or file does not exist.
     """
-    settings = result_settings(config)
-    if isinstance(config, ChainOracleConfig):
-        links = [deciding(oracle, download=download) for oracle in config.oracles]
-        return None if None in links else settings | {"oracles": links}
-    if isinstance(config, ModelOracleConfig):
-        settings["prompts"] = [text_sha256(text) for text in Prompt.of(config).texts]
-    match config:
-        case VllmOracleConfig():
-            path = resolve_model(config.model, download=download)
-            return None if path is None else settings | {"weights": fingerprint(path)}
+    parts = [_deciding(oracle, config, download=download) for oracle in in_order(config.rectify.oracle)]
+    if None in parts:
+        return None
+    return {"kind": "chain", "oracles": parts} if config.rectify.oracle.kind == "chain" else parts[0]
+
+
+def _deciding(oracle: SingleOracleConfig, config: SpotConfig, *, download: bool) -> dict[str, Any] | None:
+    settings = result_settings(oracle)
+    if isinstance(oracle, ModelOracleConfig):
+        settings["prompts"] = [text_sha256(text) for text in Prompt.of(oracle).texts]
+    match oracle:
+        case VllmOracleConfig() | SelfOracleConfig():
+            model, engine = _served(oracle, config)
+            path = resolve_model(model, download=download)
+            return None if path is None else settings | {"served": _serving(path, model, engine)}
         case ImportedOracleConfig():
-            return settings | {"corrections": corrections_digest(config)}
+            return settings | {"corrections": corrections_digest(oracle)}
         case _:
             return settings
 
 
+def _served(
+    oracle: VllmOracleConfig | SelfOracleConfig, config: SpotConfig
+) -> tuple[ModelConfig, EngineConfig]:
+    """Which model an Oracle serves, and how: a teacher of its own, or the policy."""
+    if isinstance(oracle, VllmOracleConfig):
+        return oracle.model, oracle.engine
+    return config.model, config.engine
+
+
+def _serving(path: Path, model: ModelConfig, engine: EngineConfig) -> dict[str, Any]:
+    """What decides a served model's replies, beside the request."""
+    return {
+        "weights": fingerprint(path),
+        "chat_template_kwargs": model.chat_template_kwargs,
+        **engine.model_dump(mode="json", include={"dtype", "max_model_len", "extra_args"}),
+    }
+
+
 def require_files(config: OracleConfig) -> None:
-    """Fails where a prompt or file of an Oracle cannot be used, before anything is spent on what comes first.
+    """Fails where a prompt, file or key of an Oracle is missing, before anything is spent on what comes first.
 
     Raises:
-        ConfigError: a prompt cannot be used.
+        ConfigError: a prompt cannot be used, or there is no key.
         InputError: a file of corrections cannot be used.
     """
     for oracle in in_order(config):
         if isinstance(oracle, ModelOracleConfig):
             Prompt.of(oracle)
+        if isinstance(oracle, OpenAIOracleConfig) and oracle.api_key_secret is None:
+            _key_of_environment(oracle)
         if isinstance(oracle, ImportedOracleConfig):
             ImportedOracle(oracle)
 
@@ -141,7 +170,7 @@ async def open_oracles(
                         oracle,
                         name=name,
                         model=oracle.model,
-                        identity=str(oracle.base_url),
+                        identity=oracle.base_url or OPENAI_URL,
                         client=client,
                         replies=replies,
                         price=config.rectify.price_of(oracle.model),
@@ -149,17 +178,28 @@ async def open_oracles(
                     stack.push_async_callback(asked.finish, within_seconds=DRAIN_SECONDS)
                     oracles.append(asked)
                 case VllmOracleConfig() | SelfOracleConfig():
-                    path, served = _served(oracle, config, model_path, log_folder / name)
+                    model, engine = _served(oracle, config)
+                    path = resolve_model(model) if isinstance(oracle, VllmOracleConfig) else model_path
+                    assert path is not None, "what is downloaded is there"
+                    served = ServedModel(
+                        path,
+                        model,
+                        engine,
+                        log_folder=log_folder / name,
+                        timeout_seconds=oracle.timeout_seconds,
+                        connections=oracle.concurrency,
+                    )
                     stack.push_async_callback(served.close)
                     asked = _model_oracle(
                         oracle,
                         name=name,
                         model=name,
-                        identity=fingerprint(path),
+                        identity=canonical_json(_serving(path, model, engine)),
                         client=served,
                         replies=replies,
                         price=None,
                     )
+                    stack.push_async_callback(asked.finish, within_seconds=DRAIN_SECONDS)
                     oracles.append(asked)
                 case _:
                     oracles.append(ImportedOracle(oracle))
@@ -173,15 +213,19 @@ async def _close(client: ModelClient, name: str) -> None:
     await client.close()
 
 
-def _api_client(oracle: OpenAIOracleConfig, secret: Secret) -> ModelClient:
-    if oracle.api_key_secret is not None:
-        api_key = secret(oracle.api_key_secret)
-    elif not (api_key := os.environ.get(oracle.api_key_env, "")):
+def _key_of_environment(oracle: OpenAIOracleConfig) -> str:
+    if not (api_key := os.environ.get(oracle.api_key_env, "")):
         raise ConfigError(
             f"rectify.oracle.api_key_env = {oracle.api_key_env!r}: this environment variable is not set where the "
             "rectify stage runs; export the API key under this name before you start the worker, or name a Prefect "
             "Secret block in api_key_secret"
         )
+    return api_key
+
+
+def _api_client(oracle: OpenAIOracleConfig, secret: Secret) -> ModelClient:
+    secret_name = oracle.api_key_secret
+    api_key = _key_of_environment(oracle) if secret_name is None else secret(secret_name)
     return ModelClient(
         base_url=oracle.base_url,
         api_key=api_key,
@@ -195,24 +239,6 @@ def _api_client(oracle: OpenAIOracleConfig, secret: Secret) -> ModelClient:
     )
 
 
-def _served(
-    oracle: VllmOracleConfig | SelfOracleConfig, config: SpotConfig, policy: Path, log_folder: Path
-) -> tuple[Path, ServedModel]:
-    """A teacher of its own, or the policy; with the folder of its weights."""
-    teacher = isinstance(oracle, VllmOracleConfig)
-    path = resolve_model(oracle.model) if teacher else policy
-    assert path is not None, "what is downloaded is there"
-    served = ServedModel(
-        path,
-        oracle.model if teacher else config.model,
-        oracle.engine if teacher else config.engine,
-        log_folder=log_folder,
-        timeout_seconds=oracle.timeout_seconds,
-        connections=oracle.concurrency,
-    )
-    return path, served
-
-
 def _model_oracle(
     oracle: ModelOracleConfig,
     *,
@@ -224,14 +250,13 @@ def _model_oracle(
     price: Price | None,
 ) -> ModelOracle:
     """With the budget that earlier attempts have left."""
-    known = [usage_of(replies.get(request) or {}) or (0, 0) for request in replies.own[name]]
-    spent = Spending(
-        sum(price.of(*usage) for usage in known) if price else 0.0,
-        sum(read + written for read, written in known),
-    )
-    if known:  # of a call that was lost nothing is known; it took about what the others did
-        share = replies.lost[name] / len(known)
-        spent += Spending(spent.usd * share, round(spent.tokens * share))
+    taken = [usage_of(replies.get(request) or {}) or worst for request, worst in replies.own[name]]
+    # Of a call that was lost nothing is known: it took about what the others did, or else at most its worst.
+    lost = replies.lost[name]
+    if taken and lost:
+        taken += [(mean(r for r, _ in taken), mean(w for _, w in taken))] * len(lost)
+    read, written = (sum(counts) for counts in zip(*(taken or lost or [(0, 0)]), strict=True))
+    spent = Spending(price.of(read, written) if price else 0.0, round(read + written))
     paid = isinstance(oracle, OpenAIOracleConfig)
     budget = Budget(
         limit_usd=oracle.max_cost_usd if paid else None,

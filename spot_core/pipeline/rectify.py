@@ -35,7 +35,7 @@ def recipe(config: SpotConfig, *, filtered: Artifact, model: str, download: bool
 
     ``model`` is the policy's fingerprint: its tokenizer measures the edits.
     """
-    if (oracle := deciding(config.rectify.oracle, download=download)) is None:
+    if (oracle := deciding(config, download=download)) is None:
         return None
     return Recipe(
         stage="rectify",
@@ -81,7 +81,7 @@ def make(
     if remaining:
         name = f"{writer.recipe.key}-{writer.generation}"
         with ReplyJournal(store.root / "replies", writer=name) as replies:
-            lost = sum(replies.lost.values())
+            lost = sum(len(calls) for calls in replies.lost.values())
             if lost:
                 log.warning(
                     "%d calls were in flight when an earlier attempt was killed; they are made again", lost
@@ -124,8 +124,8 @@ def _require_answers(rows: Sequence[Row], config: SpotConfig) -> None:
     if unasked and config.rectify.when_budget_ends == "stop":
         raise EngineError(
             f"{unasked[0]['reason']}: {len(unasked)} of {len(rows)} failures were not asked about. What was answered is "
-            "kept. Raise the limit and run again (the limit is no part of the artifact's key), or set "
-            "rectify.when_budget_ends = go_on to train with what there is"
+            "kept: a run of another name with a higher limit goes on from here (the limit is no part of the artifact's "
+            "key), and one with rectify.when_budget_ends = go_on trains with what there is"
         )
 
 

@@ -65,15 +65,18 @@ def estimate(failures: Sequence[Failure], oracles: Sequence[Oracle]) -> Estimate
 
 
 def _of(oracle: ModelOracle, failures: Sequence[Failure]) -> OracleEstimate:
-    unknown = [failure for failure in failures if not oracle.knows(failure)]
-    expected = [oracle.expected(failure) for failure in unknown]
-    read = oracle.samples * sum(tokens for tokens, _ in expected)
-    written = oracle.samples * sum(tokens for _, tokens in expected)
-    calls = oracle.samples * len(unknown)
+    calls = read = written = 0
+    for failure in failures:
+        unknown = oracle.samples - oracle.known(failure)
+        tokens_read, tokens_written = oracle.expected(failure) if unknown else (0, 0)
+        calls += unknown
+        read += unknown * tokens_read
+        written += unknown * tokens_written
+    most = len(failures) * oracle.samples * oracle.attempts
     return OracleEstimate(
         oracle=oracle.name,
         calls=calls,
-        most_calls=calls * oracle.attempts,
+        most_calls=most - (len(failures) * oracle.samples - calls),
         input_tokens=read,
         output_tokens=written,
         usd=None if oracle.price is None else oracle.price.of(read, written),

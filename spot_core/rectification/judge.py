@@ -35,6 +35,15 @@ class Judged:
     edit_regions: int | None = None
 
 
+def is_writable(text: str) -> bool:
+    """False for a text with a lone surrogate, which JSON can hold and neither UTF-8 nor a tokenizer can."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 @dataclass(frozen=True)
 class Judge:
     """Verifies and measures proposals.
@@ -60,6 +69,8 @@ class Judge:
         if rectified is None:
             assert proposal.status is not None
             return Judged(proposal, proposal.status, proposal.reason)
+        if not is_writable(rectified):
+            return Judged(proposal, "unparseable", "the edited solution holds half of a character")
         if rectified == failure.response:
             return Judged(
                 proposal, "unchanged", "the edited solution is the student's solution itself, unchanged"

@@ -1,7 +1,8 @@
 """The stage's core: every failure becomes one final row, after as many attempts of as many Oracles as it takes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from spot_core.oracles.base import Failure, Oracle, Proposal
@@ -15,14 +16,21 @@ ASK_AGAIN = frozenset(
 )
 """Statuses after which the same Oracle is asked again. After all but these, `accepted` and `pending`, the next is."""
 SETTLED = frozenset({"accepted", "pending"})
+_RIGHT = frozenset({"flagged", "too_different", "too_long"})
 
 
 async def rectify_failures(
-    failures: Iterable[Failure], *, oracles: Sequence[Oracle], judge: JudgeOne, concurrency: int
+    failures: Iterable[Failure],
+    *,
+    oracles: Sequence[Oracle],
+    judge: JudgeOne,
+    concurrency: int,
+    histories: Mapping[tuple[str, int], Sequence[Row]] = MappingProxyType({}),
 ) -> AsyncIterator[Row]:
     """One final row per failure, in the order in which they are finished.
 
-    `concurrency`: failures in work at once; `failures` is read lazily. Closing the iterator cancels what is in work.
+    `concurrency`: failures in work at once; `failures` is read lazily. `histories`: what other Oracles proposed before,
+    by question_id and sample. Closing the iterator cancels what is in work.
     """
     pending: Iterator[Failure] = iter(failures)
     working: set[asyncio.Task[Row]] = set()
@@ -30,7 +38,9 @@ async def rectify_failures(
     def start_next() -> None:
         failure = next(pending, None)
         if failure is not None:
-            working.add(asyncio.create_task(rectify_one(failure, oracles=oracles, judge=judge)))
+            history = histories.get((failure.question_id, failure.sample), ())
+            work = rectify_one(failure, oracles=oracles, judge=judge, history=history)
+            working.add(asyncio.create_task(work))
 
     try:
         for _ in range(concurrency):
@@ -47,28 +57,31 @@ async def rectify_failures(
         await asyncio.gather(*working, return_exceptions=True)
 
 
-async def rectify_one(failure: Failure, *, oracles: Sequence[Oracle], judge: JudgeOne) -> Row:
+async def rectify_one(
+    failure: Failure, *, oracles: Sequence[Oracle], judge: JudgeOne, history: Sequence[Row] = ()
+) -> Row:
     """The final row of one failure: Oracles in their order, each asked until an edit is accepted or it gives up.
 
-    The row tells of the last Oracle's best edit. Its `history` has every proposal, its `attempts` counts the times
-    that an Oracle was asked.
+    The row tells of the last Oracle's best edit. Its `history` has every proposal, of each attempt the best one last;
+    its `attempts` counts the times that an Oracle was asked. `history` is what others proposed before.
     """
-    history: list[Row] = []
-    attempts = 0
+    history = [entry for entry in history if entry["status"] != "pending"]
     best: Judged | None = None
     name = ""
     for oracle in oracles:
-        name = oracle.name
+        name, best = oracle.name, None
         earlier: list[str] = []
+        before = max((entry["attempt"] for entry in history if entry["oracle"] == name), default=0)
         for attempt in range(1, oracle.attempts + 1):
             proposals = await oracle.propose(failure, earlier=tuple(earlier), attempt=attempt)
-            judged = [await judge(failure, proposal) for proposal in proposals]
-            attempts += 1
-            history += [_entry(oracle.name, attempt, one) for one in judged]
-            best = min(judged, key=_rank)
-            if best.status not in ASK_AGAIN or best.proposal.final:
+            judged = sorted([await judge(failure, proposal) for proposal in proposals], key=_rank)
+            history += [_entry(name, before + attempt, one) for one in reversed(judged)]
+            latest = judged[0]
+            gives_up = latest.status not in ASK_AGAIN
+            best = latest if best is None or gives_up else min(best, latest, key=_rank)
+            if gives_up or latest.proposal.final:
                 break
-            earlier.append(best.reason)
+            earlier.append(latest.reason)
         if best is not None and best.status in SETTLED:
             break
     assert best is not None, "there is at least one Oracle, and it is asked at least once"
@@ -88,7 +101,7 @@ async def rectify_one(failure: Failure, *, oracles: Sequence[Oracle], judge: Jud
         "change_ratio": best.change_ratio,
         "shared_prefix_tokens": best.shared_prefix_tokens,
         "edit_regions": best.edit_regions,
-        "attempts": attempts,
+        "attempts": len({(entry["oracle"], entry["attempt"]) for entry in history}),
         "oracle": name,
         "oracle_input_tokens": sum(entry["input_tokens"] for entry in history),
         "oracle_output_tokens": sum(entry["output_tokens"] for entry in history),
@@ -97,10 +110,16 @@ async def rectify_one(failure: Failure, *, oracles: Sequence[Oracle], judge: Jud
     }
 
 
-def _rank(judged: Judged) -> tuple[bool, bool, float]:
-    """Accepted edits first, the smallest of them before all; then those that can be measured."""
+def _rank(judged: Judged) -> tuple[int, float]:
+    """Accepted edits first; then what may be answered another time; then right edits, and others; small before large."""
     ratio = judged.change_ratio
-    return judged.status != "accepted", ratio is None, ratio or 0.0
+    if judged.status not in ASK_AGAIN:
+        order = 0 if judged.status in SETTLED else 1
+    elif judged.status in _RIGHT and ratio is not None:
+        order = 2
+    else:
+        order = 3 if ratio is not None else 4
+    return order, ratio or 0.0
 
 
 def _entry(oracle: str, attempt: int, judged: Judged) -> Row:

@@ -59,6 +59,7 @@ class FakeOpenAI:
         complete: what a completion request gets.
         chat: the text that a chat request gets.
         fault: given the request and how often it was asked before, names a way to misbehave, or None.
+        usage: what the answer to a chat request says that it took.
         seconds: how long an answer takes.
         words: in each piece of a streamed answer.
         asked: every completion or chat request that came in, in order.
@@ -69,6 +70,7 @@ class FakeOpenAI:
         self.complete: Callable[[Body], Completion] = by_seed
         self.chat: Callable[[Body], str] = lambda body: "no edit"
         self.fault: Callable[[Body, int], str | None] = lambda body, before: None
+        self.usage = {"prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 150}
         self.seconds = 0.0
         self.words = 1
         self.model = model
@@ -194,7 +196,7 @@ class FakeOpenAI:
             "created": 0,
             "model": body["model"],
             "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
-            "usage": {"prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 150},
+            "usage": self.usage,
         }
 
 

@@ -7,7 +7,7 @@ import traceback
 
 import pytest
 
-from spot_core.errors import ConfigError, EngineError, OutageError, RefusedRequestError
+from spot_core.errors import ConfigError, DeclinedRequestError, EngineError, OutageError, RefusedRequestError
 from spot_core.inference.breaker import CircuitBreaker
 from spot_core.inference.client import ModelClient
 from tests.spot_core.inference.misbehaviour import mixed
@@ -239,7 +239,7 @@ def test_what_holds_for_one_request_is_an_error_of_it_alone(fake, status):
     fake.fault = lambda body, before: status
     with pytest.raises(EngineError, match=f"HTTP {status}") as caught:
         chat(fake.base_url)
-    assert type(caught.value) is EngineError
+    assert type(caught.value) is DeclinedRequestError
     assert len(fake.asked) == 1
 
 

@@ -121,3 +121,11 @@ def test_a_server_that_exists_is_asked_by_the_name_of_its_model(tmp_path):
         assert reply["choices"]
         assert fake.asked[0]["model"] == "there/already"
         assert fake.asked[0]["max_tokens"] == 50
+
+
+def test_an_address_that_does_not_answer_is_an_outage_and_not_waited_for_by_every_question(tmp_path):
+    with fake_openai.FakeOpenAI() as fake:
+        gone = fake.base_url
+    replies = ask(tmp_path, 5, base_url=gone)
+    assert {type(reply) for reply in replies} == {OutageError}
+    assert "engine.base_url" in str(replies[0])

@@ -4,11 +4,12 @@ import json
 import pytest
 
 from spot_core.config.oracle import OpenAIOracleConfig, Price
-from spot_core.errors import EngineError, OutageError, TooLongError
+from spot_core.errors import DeclinedRequestError, EngineError, OutageError, TooLongError
 from spot_core.oracles.base import Failure, RepliesInMemory
 from spot_core.oracles.budget import Budget, Spending
 from spot_core.oracles.model import ModelOracle
 from spot_core.oracles.prompting import END, START
+from spot_core.rectification.estimate import estimate
 
 FAILURE = Failure("q", 0, "What is $1+1$? It costs ${x}.", "2", "1+1=3\n\\boxed{3}", [1], [2], "stop")
 
@@ -92,6 +93,7 @@ def test_what_decides_the_reply_is_in_the_hash_of_the_request():
         ({"extra_body": {"reasoning_effort": "low"}}, {}),
         ({"with_gold_answer": False}, {}),
         ({}, {"attempt": 2}),
+        ({"identity": '{"dtype":"float32"}'}, {}),
         ({}, {"earlier": ("too long",), "attempt": 2}),
     ]
     replies, client = RepliesInMemory(), FakeClient(GOOD)
@@ -123,6 +125,7 @@ def test_equal_requests_in_flight_share_one_call():
         ({"error": "x", "usage": "y"}, "unparseable"),
         (EngineError("connection refused"), "oracle_error"),
         (TooLongError("the prompt fills the context"), "too_long"),
+        (DeclinedRequestError("HTTP 400: flagged"), "refused"),
     ],
 )
 def test_a_bad_reply_has_a_status_and_a_reason(reply, status):
@@ -166,6 +169,27 @@ def test_the_budget_is_never_passed_and_used_as_far_as_it_goes(budget):
     assert limit.spent.usd == pytest.approx(0.05 * len(asked))
     assert limit.spent.tokens == 150 * len(asked)
     assert {p.status for p in proposals if not p.text} == (set() if limit.limits == "" else {"not_asked"})
+
+
+def test_the_limit_of_tokens_that_is_sent_is_the_one_that_is_set_aside():
+    settings = {"max_output_tokens": 100, "price": Price(output=1000.0), "budget": Budget(limit_usd=0.15)}
+    client = FakeClient(GOOD)
+    more = {"extra_body": {"max_completion_tokens": 200}}
+    assert propose(oracle_of(client, **settings, **more)).status == "not_asked"
+    assert propose(oracle_of(client, **settings)).text
+
+
+def test_an_estimate_counts_every_sample_that_is_not_known():
+    replies = RepliesInMemory()
+    settings = {"replies": replies, "temperature": 0.7, "attempts": 2, "price": Price(output=1.0)}
+    settings["expected_output_tokens"] = 100
+    propose(oracle_of(FakeClient(GOOD), **settings))
+    other = Failure("q2", 0, "Question 2", "2", "3", [1], [2], "stop")
+    one = estimate([FAILURE, other], [oracle_of(FakeClient(GOOD), **settings)]).oracles[0]
+    assert (one.calls, one.most_calls) == (1, 3)
+    four = estimate([FAILURE, other], [oracle_of(FakeClient(GOOD), samples=4, **settings)]).oracles[0]
+    assert (four.calls, four.most_calls) == (7, 15)
+    assert four.usd > one.usd > 0
 
 
 def test_what_an_earlier_attempt_spent_counts():

@@ -88,3 +88,9 @@ def test_the_settings_load_nothing_heavy():
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
         == "[]\n"
     )
+
+
+@pytest.mark.parametrize("address", ["https://me:secret@api.example/v1", "https://api.example/v1?key=secret"])
+def test_an_address_that_holds_a_secret_is_refused(address):
+    with pytest.raises(ValidationError, match="may hold no user name, password or query"):
+        OpenAIOracleConfig(model="m", base_url=address)

@@ -102,7 +102,8 @@ def test_right_edits_become_pairs_wrong_ones_come_back_with_the_reason_and_skips
         assert became[row["question_id"], row["sample"]] == ("refused", "skipped by the reviewer")
     assert len(became) == len(rest) + 3
     accepted = next(r for r in artifact.rows_as_dicts() if r["question_id"] == first["question_id"])
-    assert (accepted["rectified"], accepted["oracle"], accepted["attempts"]) == (right(first), "human", 1)
+    assert (accepted["rectified"], accepted["oracle"], accepted["attempts"]) == (right(first), "human", 2)
+    assert [entry["status"] for entry in accepted["history"]] == ["wrong_answer", "accepted"]
     assert not (folder / "review.html").exists()
     assert not (folder / "failures.jsonl").exists()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from spot_core.errors import ConfigError, EngineError, PersonNeededError
+from spot_core.errors import ConfigError, EngineError, OutageError, PersonNeededError
 from spot_core.oracles.prompting import END, START
 from spot_core.pipeline import stages
 from spot_core.runs import Run
@@ -67,7 +67,7 @@ def test_a_models_edits_become_pairs(fake, with_oracle):
 
 def test_the_key_goes_to_the_endpoint_and_nowhere_else(fake, with_oracle, tmp_path, caplog):
     caplog.set_level("DEBUG")
-    fake.fault = lambda body, before: "400" if "messages" in body else None  # repeats the key it was sent
+    fake.fault = lambda body, before: "401" if "messages" in body else None  # repeats the key it was sent
     with pytest.raises(EngineError, match="bad request") as caught:
         run_stages(with_oracle(), "one")
     assert KEY not in str(caught.value)
@@ -86,7 +86,7 @@ def test_without_its_key_the_stage_says_which_variable_is_missing(fake, with_ora
         run_stages(with_oracle(), "one")
     assert chats(fake) == []
     monkeypatch.setenv("ORACLE_KEY", KEY)
-    assert rows(Run.open(with_oracle().store, "one"))
+    assert rows(run_stages(with_oracle(), "one"))
 
 
 def test_an_outage_fails_the_stage_and_what_was_answered_is_not_asked_again(fake, with_oracle):
@@ -106,7 +106,7 @@ def test_an_outage_fails_the_stage_and_what_was_answered_is_not_asked_again(fake
 def test_one_stubborn_request_among_many_does_not_fail_the_stage(fake, with_oracle, configure, caplog):
     config = with_oracle()
     config = config.model_copy(update={"questions": config.questions.model_copy(update={"count": 60})})
-    fake.fault = lambda body, before: "400" if "messages" in body and body == chats(fake)[0] else None
+    fake.fault = lambda body, before: "500" if "messages" in body and body == chats(fake)[0] else None
     pairs = rows(run_stages(config, "one"))
     assert [row["status"] for row in pairs].count("oracle_error") == 1
     assert "1 of 35 failures have no answer" in caplog.text
@@ -133,7 +133,7 @@ def test_with_a_higher_limit_a_stage_that_stopped_goes_on_and_counts_what_was_sp
     settings = {"max_output_tokens": 50, "rectify": BY_OUTPUT | {"when_budget_ends": "stop"}}
     limited = with_oracle(max_cost_usd=3.5 * ONE_CALL, **settings)
     for _ in range(2):  # a retry has no new budget
-        with pytest.raises(EngineError, match=r"failures were not asked about.*Raise the limit"):
+        with pytest.raises(EngineError, match=r"failures were not asked about.*higher limit"):
             run_stages(limited, "one")
         assert len(chats(fake)) == 3
     pairs = rows(run_stages(with_oracle(**settings), "two"))
@@ -222,3 +222,28 @@ def test_two_runs_at_once_share_the_replies_to_the_same_questions(fake, with_ora
         first, second = pool.map(stages.rectify_failures, runs)
     assert first.manifest.key != second.manifest.key
     assert first.rows == second.rows == len(chats(fake))
+
+
+def test_requests_that_the_endpoint_declines_are_final_and_no_outage(fake, with_oracle):
+    fake.fault = lambda body, before: "400" if "messages" in body and len(chats(fake)) > 2 else None
+    pairs = rows(run_stages(with_oracle(concurrency=1, outage_after=2, max_retries=0), "one"))
+    status = [row["status"] for row in pairs]
+    assert sorted(set(status)) == ["accepted", "refused"]
+    assert status.count("accepted") == 2
+    assert len(chats(fake)) == len(pairs)
+
+
+def test_an_endpoint_that_declines_everything_is_an_outage(fake, with_oracle):
+    fake.fault = lambda body, before: "400" if "messages" in body else None
+    with pytest.raises(OutageError, match="HTTP 400"):
+        run_stages(with_oracle(concurrency=1, outage_after=3), "one")
+    assert len(chats(fake)) == 3
+
+
+def test_replies_without_usage_count_as_much_as_they_can_over_attempts(fake, with_oracle):
+    fake.usage = {}
+    settings = {"max_output_tokens": 50, "rectify": BY_OUTPUT | {"when_budget_ends": "stop"}}
+    for _ in range(2):
+        with pytest.raises(EngineError, match="were not asked about"):
+            run_stages(with_oracle(max_cost_usd=3.5 * ONE_CALL, **settings), "one")
+        assert len(chats(fake)) == 3

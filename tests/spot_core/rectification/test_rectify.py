@@ -180,11 +180,12 @@ def test_of_several_samples_the_smallest_accepted_edit_is_kept(make_failure, cha
     [row] = run([make_failure()], oracle, tokenizer=character_tokenizer)
     assert (row["status"], row["rectified"], row["attempts"]) == ("accepted", RIGHT, 1)
     assert [entry["status"] for entry in row["history"]] == [
-        "accepted",
-        "accepted",
-        "wrong_answer",
         "unchanged",
+        "wrong_answer",
+        "accepted",
+        "accepted",
     ]
+    assert row["history"][-1]["change_ratio"] == row["change_ratio"]  # the best one last
 
 
 def test_a_chain_asks_each_oracle_about_what_those_before_it_could_not_rectify(
@@ -236,3 +237,27 @@ def test_an_edit_with_an_excluded_flag_is_asked_for_again(make_failure, characte
     assert oracle.earlier[1] == (AVOID["answer_only"],)
     [kept] = run([make_failure()], ScriptedOracle(only_the_answer), tokenizer=character_tokenizer)
     assert (kept["status"], kept["flags"]) == ("accepted", ["answer_only"])
+
+
+def test_half_a_character_makes_an_edit_unparseable_and_not_the_stage_fail(make_failure, character_tokenizer):
+    oracle = ScriptedOracle(RIGHT + " \ud83d", RIGHT)
+    [row] = run([make_failure()], oracle, tokenizer=character_tokenizer)
+    assert [entry["status"] for entry in row["history"]] == ["unparseable", "accepted"]
+
+
+@pytest.mark.parametrize("status", ["oracle_error", "not_asked"])
+def test_a_sample_that_was_not_answered_keeps_the_row_open(make_failure, character_tokenizer, status):
+    wrong = RIGHT.replace("{48}", "{47}")
+    oracle = ScriptedOracle((wrong, Proposal(None, status, "no")))
+    [row] = run([make_failure()], oracle, tokenizer=character_tokenizer)
+    assert row["status"] == status
+    accepted = ScriptedOracle((RIGHT, Proposal(None, status, "no")))
+    [row] = run([make_failure()], accepted, tokenizer=character_tokenizer)
+    assert row["status"] == "accepted"
+
+
+def test_the_row_tells_of_the_best_attempt(make_failure, character_tokenizer):
+    wrong = RIGHT.replace("{48}", "{47}")
+    oracle = ScriptedOracle(wrong, RIGHT, Proposal(None, "unparseable", "no marker"))
+    [row] = run([make_failure()], oracle, tokenizer=character_tokenizer, gamma=0.1)
+    assert (row["status"], row["rectified"], row["attempts"]) == ("too_different", RIGHT, 3)
