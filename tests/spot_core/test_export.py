@@ -21,6 +21,7 @@ from spot_core.demo import STUDENT_PATH
 from spot_core.demo.chains import draw_chain, slipped_values, values_after, write_response
 from spot_core.errors import ArtifactError, ConfigError, SpotError
 from spot_core.export import Form, export_pairs
+from spot_core.rectification.measures import Measures
 from spot_core.rectification.statistics import statistics
 from spot_core.runs import Run
 
@@ -61,7 +62,7 @@ def run_with(folder: Path, rows: list[Row], **overrides: Any) -> tuple[Run, Arti
     run = Run.create(SpotConfig.from_profile("demo", store=str(folder / "store"), **overrides), "one")
     recipe = Recipe("rectify", {"n": len(rows)}, {"filter": "f1173r", "model": "40de1"}, 1)
     with run.store.write(recipe) as writer:
-        writer.complete(rows, statistics=statistics(rows))
+        writer.complete(rows, statistics=statistics(Measures.of_rows(rows), gamma=0.6))
     artifact = run.store.get(recipe)
     run.use("rectify", artifact, reused=False)
     return run, artifact
