@@ -1,4 +1,4 @@
-"""The configured Oracles, ready to be asked: keys, clients, teachers, budgets; and what of them enters a key."""
+"""The configured Oracles, ready to be asked: keys, clients, teachers, budgets."""
 
 import logging
 import os
@@ -7,13 +7,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from statistics import mean
-from typing import Any
 
-from spot_core.artifacts.hashing import text_sha256
 from spot_core.artifacts.recipe import canonical_json
-from spot_core.config.engine import EngineConfig
 from spot_core.config.imported import ImportedOracleConfig
-from spot_core.config.model import ModelConfig
 from spot_core.config.oracle import (
     CalculatorOracleConfig,
     HumanOracleConfig,
@@ -22,26 +18,25 @@ from spot_core.config.oracle import (
     OracleConfig,
     Price,
     SelfOracleConfig,
-    SingleOracleConfig,
     VllmOracleConfig,
     in_order,
     name_of,
-    result_settings,
 )
 from spot_core.config.spot import SpotConfig
 from spot_core.errors import ConfigError
 from spot_core.inference.breaker import CircuitBreaker
 from spot_core.inference.client import OPENAI_URL, ModelClient
 from spot_core.inference.served import ServedModel
-from spot_core.models import fingerprint, resolve_model
+from spot_core.models import resolve_model
 from spot_core.oracles.base import ChatClient, Oracle
 from spot_core.oracles.budget import Budget, Spending
 from spot_core.oracles.human import Edits, HumanOracle
-from spot_core.oracles.imported import ImportedOracle, corrections_digest
+from spot_core.oracles.imported import ImportedOracle
 from spot_core.oracles.model import ModelOracle
 from spot_core.oracles.prompting import Prompt
 from spot_core.oracles.reading import usage_of
 from spot_core.oracles.replies import ReplyJournal
+from spot_core.pipeline.oracle_recipe import served_by, serving
 
 log = logging.getLogger(__name__)
 
@@ -64,53 +59,7 @@ def no_secrets(name: str) -> str:
     )
 
 
-def deciding(config: SpotConfig, *, download: bool) -> dict[str, Any] | None:
-    """What of the Oracle decides the pairs: settings, prompts, weights, files. None: its model is not here yet.
-
-    Raises:
-        ConfigError: a prompt cannot be used.
-        InputError: a model or file does not exist.
-    """
-    parts = [_deciding(oracle, config, download=download) for oracle in in_order(config.rectify.oracle)]
-    if None in parts:
-        return None
-    return {"kind": "chain", "oracles": parts} if config.rectify.oracle.kind == "chain" else parts[0]
-
-
-def _deciding(oracle: SingleOracleConfig, config: SpotConfig, *, download: bool) -> dict[str, Any] | None:
-    settings = result_settings(oracle)
-    if isinstance(oracle, ModelOracleConfig):
-        settings["prompts"] = [text_sha256(text) for text in Prompt.of(oracle).texts]
-    match oracle:
-        case VllmOracleConfig() | SelfOracleConfig():
-            model, engine = _served(oracle, config)
-            path = resolve_model(model, download=download)
-            return None if path is None else settings | {"served": _serving(path, model, engine)}
-        case ImportedOracleConfig():
-            return settings | {"corrections": corrections_digest(oracle)}
-        case _:
-            return settings
-
-
-def _served(
-    oracle: VllmOracleConfig | SelfOracleConfig, config: SpotConfig
-) -> tuple[ModelConfig, EngineConfig]:
-    """Which model an Oracle serves, and how: a teacher of its own, or the policy."""
-    if isinstance(oracle, VllmOracleConfig):
-        return oracle.model, oracle.engine
-    return config.model, config.engine
-
-
-def _serving(path: Path, model: ModelConfig, engine: EngineConfig) -> dict[str, Any]:
-    """What decides a served model's replies, beside the request."""
-    return {
-        "weights": fingerprint(path),
-        "chat_template_kwargs": model.chat_template_kwargs,
-        **engine.model_dump(mode="json", include={"dtype", "max_model_len", "extra_args"}),
-    }
-
-
-def require_files(config: OracleConfig) -> None:
+def require_usable(config: OracleConfig) -> None:
     """Fails where a prompt, file or key of an Oracle is missing, before anything is spent on what comes first.
 
     Raises:
@@ -178,7 +127,7 @@ async def open_oracles(
                     stack.push_async_callback(asked.finish, within_seconds=DRAIN_SECONDS)
                     oracles.append(asked)
                 case VllmOracleConfig() | SelfOracleConfig():
-                    model, engine = _served(oracle, config)
+                    model, engine = served_by(oracle, config)
                     path = resolve_model(model) if isinstance(oracle, VllmOracleConfig) else model_path
                     assert path is not None, "what is downloaded is there"
                     served = ServedModel(
@@ -194,7 +143,7 @@ async def open_oracles(
                         oracle,
                         name=name,
                         model=name,
-                        identity=canonical_json(_serving(path, model, engine)),
+                        identity=canonical_json(serving(path, model, engine)),
                         client=served,
                         replies=replies,
                         price=None,

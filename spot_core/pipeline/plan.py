@@ -212,7 +212,7 @@ def _oracle_cost(
     each = oracle.samples * price.of(read, written)
     text = f"{name}, about ${each:.4f} a failure ({tokens})"
     if failures is not None:
-        text += f", ${each * failures:,.0f} for {failures:,} failures if half of the responses fail"
+        text += f", ${each * failures:,.2f} for {failures:,} failures if half of the responses fail"
     return text + (f", at most ${oracle.max_cost_usd:,.0f}" if oracle.max_cost_usd else ", no limit set")
 
 

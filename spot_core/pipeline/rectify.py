@@ -14,7 +14,7 @@ from spot_core.oracles.replies import ReplyJournal
 from spot_core.pipeline.asking import Asking, Attended
 from spot_core.pipeline.failures import failures_of
 from spot_core.pipeline.filter import checker_settings
-from spot_core.pipeline.oracles import deciding
+from spot_core.pipeline.oracle_recipe import deciding
 from spot_core.pipeline.review import Review, person_of
 from spot_core.rectification.measures import Measures
 from spot_core.rectification.statistics import statistics

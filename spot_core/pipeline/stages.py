@@ -18,7 +18,7 @@ from spot_core.inference.prompts import PromptRenderer
 from spot_core.pipeline import evaluate, questions, rectify, rollout, train
 from spot_core.pipeline import filter as filtering
 from spot_core.pipeline.asking import Attended
-from spot_core.pipeline.oracles import Secret, no_secrets, require_files
+from spot_core.pipeline.oracles import Secret, no_secrets, require_usable
 from spot_core.pipeline.progress import Progress, silent
 from spot_core.pipeline.resolve import WHENS, Node, Resolver
 from spot_core.rectification.estimate import Estimate
@@ -58,7 +58,7 @@ def prepare(run: Run) -> list[Artifact]:
         ConfigError: metrics cannot be shown where the configuration wants them, or a prompt cannot be used.
     """
     require_watchers(run.config.train)
-    require_files(run.config.rectify.oracle)
+    require_usable(run.config.rectify.oracle)
     resolver = Resolver(run)
     _require_model(resolver)
     made = []
