@@ -96,15 +96,19 @@ class Pipeline:
         ).json()
         return next(r for r in found if r["parameters"].get("run_name") == run_name)
 
+    def _started(self, process: psutil.Process) -> bool:
+        return process.environ().get("PREFECT_API_URL") == self.api
+
     def processes(self, *words: str) -> list[psutil.Process]:
-        """Processes of these tests whose command line holds all the words."""
+        """Processes of this pipeline, and of no other that is tested beside it, whose command line holds all the words."""
         found = []
         for process in psutil.process_iter():
             try:
                 line = " ".join(process.cmdline())
-                if process.status() != psutil.STATUS_ZOMBIE and all(word in line for word in words):
+                ours = all(word in line for word in words) and self._started(process)
+                if ours and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
-            except psutil.NoSuchProcess:
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
                 continue
         return found
 
