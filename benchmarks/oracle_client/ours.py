@@ -1,11 +1,11 @@
 """Our side, with all that the stage does for a row but its check: loop, prompt, request hash, budget, journals, parsing."""
 
-import argparse
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.oracle_client.rows import failure
-from benchmarks.oracle_client.side import run_side
+from benchmarks.oracle_client.side import Options, run_side
 from spot_core.artifacts.journal import Journal
 from spot_core.config.oracle import OpenAIOracleConfig, Price
 from spot_core.inference.breaker import CircuitBreaker
@@ -67,20 +67,11 @@ async def _unchecked(failure: Failure, proposal: Proposal) -> Judged:
     return Judged(proposal, proposal.status or "accepted", proposal.reason, rectified=proposal.text)
 
 
-def main() -> None:
-    """The program."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("address")
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--rows", type=int, required=True)
-    parser.add_argument("--concurrency", type=int, required=True)
-    parser.add_argument("--core", type=int, required=True)
-    parser.add_argument("--stream", action="store_true")
-    options = parser.parse_args()
+def _prepare(options: Options) -> Callable[[], int]:
     ours = Ours(options.address, options.folder, concurrency=options.concurrency, stream=options.stream)
     failures = [failure(number) for number in range(options.rows)]
-    run_side(lambda: asyncio.run(ours.rectify(failures)), core=options.core)
+    return lambda: asyncio.run(ours.rectify(failures))
 
 
 if __name__ == "__main__":
-    main()
+    run_side(_prepare)

@@ -1,5 +1,6 @@
 """What both sides share: a process of its own on one core, and a report of what it took."""
 
+import argparse
 import json
 import os
 import resource
@@ -8,9 +9,32 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def run_side(work: Callable[[], int], *, core: int) -> None:
-    """Runs ``work`` on one core and prints, as JSON, the rows that it finished, seconds, CPU seconds and peak memory."""
-    os.sched_setaffinity(0, {core})
+class Options(argparse.Namespace):
+    """What a side is told on its command line."""
+
+    address: str
+    folder: Path
+    rows: int
+    concurrency: int
+    core: int
+    stream: bool
+
+
+def run_side(prepare: Callable[[Options], Callable[[], int]]) -> None:
+    """Prepares the work, does it on one core, and prints, as JSON, the rows that it finished and what it took.
+
+    That is seconds, CPU seconds and peak memory, of the work alone.
+    """
+    parser = argparse.ArgumentParser()
+    parser.add_argument("address")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--rows", type=int, required=True)
+    parser.add_argument("--concurrency", type=int, required=True)
+    parser.add_argument("--core", type=int, required=True)
+    parser.add_argument("--stream", action="store_true")
+    options = parser.parse_args(namespace=Options())
+    work = prepare(options)
+    os.sched_setaffinity(0, {options.core})
     cpu, started = time.process_time(), time.perf_counter()
     rows = work()
     report = {

@@ -5,18 +5,18 @@ retries after 1, 2, 4, … seconds, the last box compared with the gold answer a
 under a lock, right ones to a second file too. Not as there: the prompt is ours, and what fails is not swallowed.
 """
 
-import argparse
 import json
 import re
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import openai
 
 from benchmarks.oracle_client.rows import failure
-from benchmarks.oracle_client.side import run_side
+from benchmarks.oracle_client.side import Options, run_side
 from spot_core.config.oracle import OpenAIOracleConfig
 from spot_core.oracles.base import Failure
 from spot_core.oracles.prompting import Prompt
@@ -82,20 +82,11 @@ class ThreadPool:
         return "".join(piece.choices[0].delta.content or "" for piece in pieces if piece.choices)
 
 
-def main() -> None:
-    """The program."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("address")
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--rows", type=int, required=True)
-    parser.add_argument("--concurrency", type=int, required=True)
-    parser.add_argument("--core", type=int, required=True)
-    parser.add_argument("--stream", action="store_true")
-    options = parser.parse_args()
+def _prepare(options: Options) -> Callable[[], int]:
     pool = ThreadPool(options.address, options.folder, stream=options.stream)
     failures = [failure(number) for number in range(options.rows)]
-    run_side(lambda: pool.correct_all(failures, options.concurrency), core=options.core)
+    return lambda: pool.correct_all(failures, options.concurrency)
 
 
 if __name__ == "__main__":
-    main()
+    run_side(_prepare)

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -13,21 +12,17 @@ from urllib.parse import quote, urlsplit
 import aiohttp
 import httpx2
 import openai
-import tenacity
 
 from spot_core.errors import ConfigError, DeclinedRequestError, EngineError, RefusedRequestError
 from spot_core.inference.breaker import CircuitBreaker
 from spot_core.inference.faults import Mends, TryError, error_answer, fault_of, no_object
 from spot_core.inference.pacing import Pace
+from spot_core.inference.retrying import retrying
 from spot_core.inference.size_limit import SizeLimit
 from spot_core.inference.streaming import assembled
 from spot_core.inference.time_limit import time_limit
 
 OPENAI_URL = "https://api.openai.com/v1"
-FIRST_WAIT_SECONDS = 0.5
-"""Before the first retry, at most; doubled for each further one."""
-LONGEST_WAIT_SECONDS = 60.0
-"""Before any retry, unless the server asks for more."""
 MOST_ANSWER_BYTES = 32 * 2**20
 _CONNECT_SECONDS = 15.0  # a host that does not answer at all is known sooner than an answer takes
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -89,18 +84,11 @@ class ModelClient:
         self._pace = Pace(requests_per_minute, tokens_per_minute, connections=connections)
         self._stream = stream
         self._breaker = breaker
-        # Shared by all calls: nothing in it but the sleep awaits anything, so that calls cannot meet inside of it.
-        self._retrying = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception(
-                lambda error: isinstance(error, TryError) and error.mends is Mends.RETRY
-            ),
-            stop=tenacity.stop_any(tenacity.stop_after_attempt(1 + max_retries), self._waits_too_long),
-            wait=_Wait(
-                tenacity.wait_random_exponential(multiplier=FIRST_WAIT_SECONDS, max=LONGEST_WAIT_SECONDS)
-            ),
+        self._retrying = retrying(
+            max_retries=max_retries,
+            max_wait_seconds=max_wait_seconds,
             sleep=breaker.sleep if breaker is not None else asyncio.sleep,
-            before_sleep=self._count_retry,
-            reraise=True,
+            on_retry=lambda fault: self.counts.retries.update([fault.cause]),
         )
         self._client = openai.AsyncOpenAI(
             base_url=base_url or OPENAI_URL,  # and not what a variable of the environment says
@@ -116,7 +104,6 @@ class ModelClient:
                 trust_env=base_url is None or urlsplit(base_url).hostname not in _LOOPBACK,
             ),
         )
-
         if base_url is not None:  # the account at OpenAI is nobody else's business
             self._client.organization = self._client.project = None
 
@@ -137,7 +124,9 @@ class ModelClient:
         """Returns the raw completion of a prompt given as token ids.
 
         Raises:
-            EngineError: no answer after the last retry, or the request was refused.
+            EngineError: no answer after the last retry.
+            DeclinedRequestError: the endpoint refuses this request.
+            RefusedRequestError: the endpoint refuses every request.
         """
         extra_body = sampling.pop("extra_body", {})
         body = {"model": model, "prompt": prompt, **sampling, **extra_body}
@@ -244,12 +233,6 @@ class ModelClient:
 
         return send
 
-    def _waits_too_long(self, state: tenacity.RetryCallState) -> bool:
-        return (_fault(state).wait_seconds or 0.0) > self._max_wait_seconds
-
-    def _count_retry(self, state: tenacity.RetryCallState) -> None:
-        self.counts.retries[_fault(state).cause] += 1
-
     @property
     def _address(self) -> str:
         url = self._client.base_url
@@ -291,24 +274,6 @@ def _require_usable(base_url: str | None, api_key: str) -> None:
         )
     if url.scheme not in ("http", "https") or not url.host:
         raise ConfigError(f"base_url = {base_url!r} must begin with http:// or https:// and a host")
-
-
-class _Wait(tenacity.wait.wait_base):
-    """As long as the server asks for and a little more, so that not all come back at once; else the back-off."""
-
-    def __init__(self, back_off: tenacity.wait.wait_base) -> None:
-        self._back_off = back_off
-
-    def __call__(self, retry_state: tenacity.RetryCallState) -> float:
-        asked = _fault(retry_state).wait_seconds
-        return self._back_off(retry_state) if asked is None else asked + random.uniform(0, FIRST_WAIT_SECONDS)
-
-
-def _fault(state: tenacity.RetryCallState) -> TryError:
-    assert state.outcome is not None
-    fault = state.outcome.exception()
-    assert isinstance(fault, TryError)
-    return fault
 
 
 def _object(response: httpx2.Response) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 from spot_core.config.engine import EngineConfig
 from spot_core.config.model import ModelConfig
 from spot_core.errors import EngineError, OutageError, TooLongError
+from spot_core.inference.breaker import CircuitBreaker
 from spot_core.inference.client import ModelClient
 from spot_core.inference.server import SERVED_NAME, VllmServer
 from spot_core.models import load_tokenizer
@@ -19,6 +20,7 @@ _DEATH_SECONDS = 2.0  # a connection breaks a moment before the process is gone
 _MOST_FRUITLESS_STARTS = 2
 _MOST_DEATHS = 3  # of the server under one request: it may be the one that kills it
 _RETRIES = 1  # a server on this machine is up, or is started again
+_OUTAGE_AFTER = 20  # calls in a row that failed for good although the server lives
 _NO_KEY = "no-key"
 
 
@@ -74,8 +76,8 @@ class ServedModel:
         Raises:
             TooLongError: the prompt leaves no room for a reply.
             EngineError: no answer after the last retry.
-            OutageError: the server does not start, or died twice in a row without an answer in between; with the end
-                of its log.
+            OutageError: the server does not start, answers nothing any more, or died twice in a row without an answer
+                in between; with the end of its log.
         """
         room = self._engine.max_model_len - self._prompt_tokens(messages)
         if room < 1:
@@ -147,14 +149,14 @@ class ServedModel:
                 timeout_seconds=self._timeout_seconds,
                 max_retries=_RETRIES,
                 connections=self._connections,
+                breaker=CircuitBreaker(_OUTAGE_AFTER),
             )
             if self._server is None:
                 try:
                     self._served_name = await client.served_model()
                 except EngineError as error:
-                    self._outage = (
-                        f"engine.base_url does not answer: {error}"  # else every row would wait for it
-                    )
+                    # Else every row would wait for it.
+                    self._outage = f"engine.base_url does not answer: {error}"
                     await client.close()
                     raise OutageError(self._outage) from error
             self._client = client

@@ -88,6 +88,10 @@ class ChatClient(Protocol):
 class ReplyLog(Protocol):
     """Durable memory of raw replies by the hash of their request."""
 
+    def __contains__(self, request_hash: str) -> bool:
+        """Whether there was a reply to this request."""
+        ...
+
     def get(self, request_hash: str) -> dict[str, Any] | None:
         """The reply to this request, if there was one."""
         ...
@@ -115,6 +119,10 @@ class RepliesInMemory:
     """A ReplyLog for a notebook: it forgets when the process ends."""
 
     replies: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def __contains__(self, request_hash: str) -> bool:
+        """Whether there was a reply to this request."""
+        return request_hash in self.replies
 
     def get(self, request_hash: str) -> dict[str, Any] | None:
         """The reply to this request, if there was one."""

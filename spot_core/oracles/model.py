@@ -50,7 +50,6 @@ class ModelOracle:
         self.prompt = Prompt.of(config)
         self.price = price
         self.budget = budget or Budget()
-        self.calls = 0
         self._config = config
         self._model = model
         self._identity = identity
@@ -95,7 +94,7 @@ class ModelOracle:
         """How many of the first attempt's samples are in the log already."""
         request = self.request(failure)
         hashes = (self.hash(request, sample=sample) for sample in range(self.samples))
-        return sum(self._replies.get(request_hash) is not None for request_hash in hashes)
+        return sum(request_hash in self._replies for request_hash in hashes)
 
     async def _one(self, failure: Failure, request: dict[str, Any], attempt: int, sample: int) -> Proposal:
         try:
@@ -152,7 +151,6 @@ class ModelOracle:
         self, request: dict[str, Any], request_hash: str, *, expected_tokens: int
     ) -> dict[str, Any]:
         """Asks, and keeps the reply before anybody looks at it."""
-        self.calls += 1
         try:
             reply = await self._client.chat(
                 **request, idempotency_key=request_hash, expected_tokens=expected_tokens

@@ -62,6 +62,10 @@ class ReplyJournal:
         place = self._places.get(request_hash)
         return None if place is None else record_at(*place)["reply"]
 
+    def __contains__(self, request_hash: str) -> bool:
+        """Whether a reply was given to this very request."""
+        return request_hash in self._places
+
     def claim(self, request_hash: str, *, by: str, worst: Tokens) -> bool:
         """Notes that an Oracle is about to make a call, and returns True.
 

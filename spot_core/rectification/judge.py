@@ -10,7 +10,7 @@ from spot_core.change_ratio import change_ratio, edit_regions, shared_prefix_len
 from spot_core.config.flags import QualityFlag
 from spot_core.oracles.base import Failure, Proposal
 from spot_core.rectification.flags import AVOID, quality_flags
-from spot_core.rectification.tokens import rectified_token_ids, without_terminator
+from spot_core.rectification.tokens import RectifiedTokens, rectified_token_ids, without_terminator
 
 # (response, the failure it corrects) → verdict word; `correct` is the one that counts. May block: it is called in a thread.
 Check = Callable[[str, Failure], str]
@@ -81,9 +81,22 @@ class Judge:
         return Judged(proposal, status, reason, rectified=rectified, **measures)
 
     def _examine(self, failure: Failure, rectified: str) -> tuple[str, dict[str, Any]]:
+        """The verdict on the edit, and its measures on token ids."""
         verdict = self.check(rectified, failure)
         with self._tokenizing:  # a fast tokenizer refuses to be used by two threads at once
-            return verdict, self._measures(failure, rectified)
+            tokens, rejected = self._tokens(failure, rectified)
+        chosen = tokens.ids[:-1]
+        return verdict, {
+            "rectified_token_ids": tokens.ids,
+            "flags": (
+                *[RETOKENIZED] * tokens.retokenized,
+                *[INEXACT_TOKENS] * (not tokens.exact),
+                *quality_flags(failure, rectified, rectified_tokens=len(chosen)),
+            ),
+            "change_ratio": change_ratio(rejected, chosen),
+            "shared_prefix_tokens": shared_prefix_length(rejected, chosen),
+            "edit_regions": len(edit_regions(rejected, chosen)),
+        }
 
     def _status(self, failure: Failure, verdict: str, measures: dict[str, Any]) -> tuple[str, str]:
         ratio = measures["change_ratio"]
@@ -98,8 +111,8 @@ class Judge:
             return "flagged", "; ".join(AVOID[flag] for flag in unwanted)
         return "accepted", ""
 
-    def _measures(self, failure: Failure, rectified: str) -> dict[str, Any]:
-        """Ids of y⁺ and the size of the edit on token ids; terminators take no part in the measures."""
+    def _tokens(self, failure: Failure, rectified: str) -> tuple[RectifiedTokens, list[int]]:
+        """Ids of y⁺, and those of y⁻ that are measured: terminators take no part."""
         eos_token_id = self.tokenizer.eos_token_id
         assert eos_token_id is not None, "the policy's tokenizer was checked for an end-of-turn token"
         stopped = failure.finish_reason != "length"
@@ -111,19 +124,8 @@ class Judge:
             eos_token_id=eos_token_id,
             stopped=stopped,
         )
-        chosen = tokens.ids[:-1]
         rejected = list(failure.response_token_ids)
         if stopped:
             special_ids = frozenset(self.tokenizer.all_special_ids)
             rejected = without_terminator(rejected, eos_token_id=eos_token_id, special_ids=special_ids)
-        return {
-            "rectified_token_ids": tokens.ids,
-            "flags": (
-                *[RETOKENIZED] * tokens.retokenized,
-                *[INEXACT_TOKENS] * (not tokens.exact),
-                *quality_flags(failure, rectified, rectified_tokens=len(chosen)),
-            ),
-            "change_ratio": change_ratio(rejected, chosen),
-            "shared_prefix_tokens": shared_prefix_length(rejected, chosen),
-            "edit_regions": len(edit_regions(rejected, chosen)),
-        }
+        return tokens, rejected

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
+_STYLE = "page.css"
 _PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
 # `<` could end the script element or begin a comment. The rest would let the file itself lie to whoever opens it in
 # an editor (directions of writing), or is no character (lone surrogates). JSON gives all of them back.
@@ -15,12 +16,15 @@ _ESCAPED = re.compile("[<>&\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\
 
 
 def template(package: str, name: str, *, style: str, scripts: Sequence[str]) -> str:
-    """A package's HTML file with its style, its scripts in one, and both hashes in it; other placeholders stay.
+    """A package's HTML file with its style after that of all pages, its scripts in one, and both hashes in it.
+
+    Other placeholders stay.
 
     The hashes are for the page's Content-Security-Policy: only these very bytes may run.
     """
     folder = files(package)
-    css = folder.joinpath(style).read_text(encoding="utf-8")
+    styles = (files(__package__).joinpath(_STYLE), folder.joinpath(style))
+    css = "\n".join(path.read_text(encoding="utf-8") for path in styles)
     script = "\n".join(folder.joinpath(script).read_text(encoding="utf-8") for script in scripts)
     filled = {"style": css, "script": script, "style_hash": _hash(css), "script_hash": _hash(script)}
     html = folder.joinpath(name).read_text(encoding="utf-8")

@@ -2,41 +2,18 @@
 
 import asyncio
 import json
-import sys
-from pathlib import Path
 
 import psutil
-import pytest
 
 from spot_core.config.engine import EngineConfig
 from spot_core.config.model import ModelConfig
 from spot_core.demo import STUDENT_PATH
 from spot_core.errors import OutageError, TooLongError
-from spot_core.inference import served as served_module
 from spot_core.inference import server
 from spot_core.inference.served import ServedModel
 from tests.spot_core.inference import fake_openai
 
 SETTINGS = {"model": "teacher", "temperature": 0.0, "max_tokens": 50, "extra_body": {}}
-
-
-@pytest.fixture
-def vllm(tmp_path, monkeypatch):
-    """Puts the fake program in vLLM's place; returns a function that says after how many answers each start dies."""
-    monkeypatch.setattr(server, "_POLL_SECONDS", 0.05)
-    monkeypatch.setattr(served_module, "_RETRIES", 0)
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))  # where `tests` is found
-
-    def dies_after(*answers: int) -> None:
-        lives = iter(answers)
-
-        def command(model_path: Path, engine: EngineConfig, port: int, trust_remote_code: bool) -> list[str]:
-            program = [sys.executable, "-m", fake_openai.__name__, "--port", str(port)]
-            return [*program, "--log", str(tmp_path / "asked.jsonl"), "--die-after", str(next(lives))]
-
-        monkeypatch.setattr(server, "_command", command)
-
-    return dies_after
 
 
 def ask(tmp_path, count, *, max_model_len=200, text="What is it?", **engine):

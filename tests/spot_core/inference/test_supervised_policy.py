@@ -2,7 +2,6 @@
 
 import json
 import sys
-from pathlib import Path
 
 import psutil
 import pytest
@@ -10,7 +9,6 @@ import pytest
 from spot_core.artifacts.journal import Journal
 from spot_core.config.engine import EngineConfig, SamplingConfig
 from spot_core.errors import EngineError
-from spot_core.inference import policy as policy_module
 from spot_core.inference import server
 from spot_core.inference.policy import Policy, Request
 from spot_core.pipeline.rollout import sample_responses
@@ -25,25 +23,6 @@ class Renderer:
 
     def token_ids(self, question: str) -> list[int]:
         return [len(question), 1]
-
-
-@pytest.fixture
-def vllm(tmp_path, monkeypatch):
-    """Puts the fake program in vLLM's place; returns a function that says after how many answers each start dies."""
-    monkeypatch.setattr(server, "_POLL_SECONDS", 0.05)
-    monkeypatch.setattr(policy_module, "_WATCH_SECONDS", 0.05)
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))  # where `tests` is found
-
-    def dies_after(*answers: int) -> None:
-        lives = iter(answers)
-
-        def command(model_path: Path, engine: EngineConfig, port: int, trust_remote_code: bool) -> list[str]:
-            program = [sys.executable, "-m", fake_openai.__name__, "--port", str(port)]
-            return [*program, "--log", str(tmp_path / "asked.jsonl"), "--die-after", str(next(lives))]
-
-        monkeypatch.setattr(server, "_command", command)
-
-    return dies_after
 
 
 def asked(tmp_path):

@@ -15,7 +15,7 @@ from spot_core.config.engine import EngineConfig
 from spot_core.config.spot import SpotConfig
 from spot_core.demo import STUDENT_PATH
 from spot_core.demo.chains import Chain, Step, slipped_values, write_response
-from spot_core.inference import client, policy
+from spot_core.inference import policy, retrying
 from spot_core.models import load_tokenizer
 from spot_core.pipeline import stages
 from spot_core.pipeline.resolve import Resolver
@@ -51,7 +51,7 @@ class Student:
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeOpenAI]:
-    monkeypatch.setattr(client, "FIRST_WAIT_SECONDS", 0.02)
+    monkeypatch.setattr(retrying, "FIRST_WAIT_SECONDS", 0.02)
     with FakeOpenAI() as server:
         server.complete = Student(rate=0.6)
         yield server

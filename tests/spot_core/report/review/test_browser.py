@@ -9,19 +9,9 @@ import pytest
 from rapidfuzz.distance import LCSseq
 
 from spot_core.report.review.page import review_page
+from tests.spot_core.report.chromium import ALT, CTRL
 from tests.spot_core.report.review.test_page import failure
-from tests.spot_core.report.viewer.chromium import ALT, CTRL, PROGRAM, chromium
 from tests.spot_core.report.viewer.hostile import TEXTS
-
-pytestmark = pytest.mark.skipif(
-    PROGRAM is None, reason="Chromium is not installed (Debian: apt install chromium)"
-)
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    with chromium(tmp_path_factory.mktemp("profile")) as page:
-        yield page
 
 
 @pytest.fixture

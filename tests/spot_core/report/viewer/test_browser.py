@@ -8,18 +8,7 @@ import pytest
 
 from spot_core.report.viewer.page import write_viewer
 from tests.spot_core.rectification.rows import proposal, row
-from tests.spot_core.report.viewer.chromium import PROGRAM, chromium
 from tests.spot_core.report.viewer.test_page import artifact_of, hostile_rows
-
-pytestmark = pytest.mark.skipif(
-    PROGRAM is None, reason="Chromium is not installed (Debian: apt install chromium)"
-)
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    with chromium(tmp_path_factory.mktemp("profile")) as page:
-        yield page
 
 
 @pytest.fixture
