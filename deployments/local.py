@@ -12,18 +12,26 @@ from urllib.parse import urlsplit
 
 import httpx2
 import psutil
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 from rich.console import Console
 
 from spot_core.artifacts.manifest import write_atomically
+from spot_core.config.dispatch import DispatchConfig
 from spot_core.errors import ConfigError, EngineError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+_FILE, _POOLS_FILE = REPOSITORY / "prefect.yaml", REPOSITORY / "deployments" / "pools" / "prefect.yaml"
 STATE = Path(os.environ.get("SPOT_STATE", REPOSITORY / ".spot"))
 """Process ids, logs, and Prefect's own files of the services started here."""
 POOL = "spot-local"
+POOLS = ("gpu", "cpu", "api")
+"""Work pools of the topology in ``deployments/pools``."""
 HEARTBEAT_SECONDS = 30  # the least that Prefect allows
 _SERVER_START_SECONDS = 180
+_WORKER_QUERY_SECONDS = 2  # Prefect's default is 10, and a stage of a deployment waits for it
 _STOP_SECONDS = 15
 
 
@@ -93,6 +101,9 @@ def _environment() -> dict[str, str]:
         "PREFECT_LOCAL_STORAGE_PATH": str(home / "storage"),  # PREFECT_HOME alone does not move it
         "PREFECT_API_URL": api_url(),
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
+        "PREFECT_WORKER_QUERY_SECONDS": str(_WORKER_QUERY_SECONDS),
+        # The default keeps leases in memory: a slot held while the server is restarted would never be free again.
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_CLI_PROMPT": "false",
         "DO_NOT_TRACK": "1",
@@ -143,47 +154,60 @@ def _start_server() -> None:
         time.sleep(0.5)
 
 
-def _deploy() -> None:
-    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+def _prefect(*arguments: str) -> None:
+    """Runs a command of Prefect's to its end.
+
+    Raises:
+        EngineError: it failed; with what it said.
+    """
+    command = [sys.executable, "-m", "prefect", "--no-prompt", *arguments]
     done = subprocess.run(
         command, cwd=REPOSITORY, env=_environment(), capture_output=True, text=True, check=False
     )
     if done.returncode:
-        raise EngineError(f"`prefect deploy --all` failed:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
+        raise EngineError(
+            f"`prefect {' '.join(arguments)}` failed:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        )
 
 
 def _deployed_state() -> str:
     """What the deployments were made from; they are made again when it changes."""
-    sources = [REPOSITORY / "prefect.yaml", *sorted((REPOSITORY / "flows").glob("*.py"))]
+    sources = [_FILE, *sorted((REPOSITORY / "flows").glob("*.py"))]
     sources += sorted((REPOSITORY / "spot_core" / "config").glob("*.py"))
     sources += sorted((REPOSITORY / "deployments").glob("**/*.y*ml"))
     return "|".join(f"{p.name}:{p.stat().st_mtime_ns}" for p in sources)
 
 
-def _create_pool_and_automation() -> None:
+def _deploy(*, pools: bool) -> None:
+    """Makes the work pools, the deployments, the limit of the GPU and the automation; what is there is brought up to date,
+    but for the limit, which is left as it is."""
     from deployments.automations import apply_zombie_automation  # noqa: PLC0415
 
-    command = [
-        sys.executable,
-        "-m",
-        "prefect",
-        "work-pool",
-        "create",
-        POOL,
-        "--type",
-        "process",
-        "--overwrite",
-    ]
-    done = subprocess.run(
-        command, cwd=REPOSITORY, env=_environment(), capture_output=True, text=True, check=False
+    for pool in POOLS if pools else (POOL,):
+        _prefect("work-pool", "create", pool, "--type", "process", "--overwrite")
+    _prefect(
+        "deploy", "--all", "--prefect-file", str((_POOLS_FILE if pools else _FILE).relative_to(REPOSITORY))
     )
-    if done.returncode:
-        raise EngineError(f"the work pool {POOL} could not be made:\n{done.stdout}\n{done.stderr}")
+    _create_gpu_limit()
     apply_zombie_automation(HEARTBEAT_SECONDS)
 
 
-def up(console: Console) -> None:
-    """Makes sure that a server answers, the flows are deployed and a worker polls.
+def _create_gpu_limit() -> None:
+    name = DispatchConfig().gpu_limit
+    assert name is not None, "the default names a limit"
+    with get_client(sync_client=True) as client:
+        try:
+            client.read_global_concurrency_limit_by_name(name)
+        except ObjectNotFound:
+            client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=1))
+
+
+def up(console: Console, *, pools: bool | None = None) -> None:
+    """Makes sure that a server answers, the flows are deployed and workers poll.
+
+    Args:
+        console: where to say what is done.
+        pools: True: to three work pools, as on a cluster. False: to one. None: as before, at first to one.
 
     Raises:
         ConfigError: the port is taken.
@@ -194,17 +218,19 @@ def up(console: Console) -> None:
     if fresh:
         console.print(f"starting Prefect's server at {ui_url()} …")
         _start_server()
-    mark, want = STATE / "deployed", f"{api_url()}|{_deployed_state()}"
-    if fresh or not mark.exists() or mark.read_text(encoding="utf-8") != want:
+    mark = STATE / "deployed.json"
+    before = json.loads(mark.read_text(encoding="utf-8")) if mark.exists() else {}
+    pools = bool(before.get("pools")) if pools is None else pools
+    want = {"api": api_url(), "pools": pools, "sources": _deployed_state()}
+    if fresh or before != want:
         console.print("deploying the flows …")
-        _create_pool_and_automation()
-        _deploy()
-        write_atomically(mark, want)
-    if running("worker") is None:
-        console.print(f"starting a worker for the pool {POOL} …")
-        _start(
-            "worker", ["worker", "start", "--pool", POOL, "--type", "process", "--name", "spot-local-worker"]
-        )
+        _deploy(pools=pools)
+        write_atomically(mark, json.dumps(want))
+    for pool in POOLS if pools else (POOL,):
+        name = f"worker-{pool}"
+        if running(name) is None:
+            console.print(f"starting a worker for the pool {pool} …")
+            _start(name, ["worker", "start", "--pool", pool, "--type", "process", "--name", name])
 
 
 def down(console: Console) -> None:

@@ -2,6 +2,7 @@
 
 from prefect import flow
 
+from flows.gpu import gpu_for
 from flows.stage import STAGE_OPTIONS, begin
 from tasks.evaluate import evaluate_models
 
@@ -10,4 +11,5 @@ from tasks.evaluate import evaluate_models
 def evaluate(run_name: str, store: str = "artifacts", refresh: bool = False) -> None:
     """Runs stage `evaluate` of the run `run_name`: makes what is missing, or with `refresh` makes it anew."""
     begin("evaluate", run_name, store, refresh=refresh)
-    evaluate_models(run_name, store)
+    with gpu_for("evaluate", run_name, store):
+        evaluate_models(run_name, store)

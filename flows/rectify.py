@@ -3,8 +3,9 @@
 from prefect import flow
 from prefect.states import State
 
+from flows.gpu import gpu_for
 from flows.stage import STAGE_OPTIONS, begin
-from flows.waiting import agree, wait_for_person
+from flows.waiting import agree, end_waiting
 from spot_core.runs import Run
 from tasks.rectify import rectify_failures
 
@@ -17,5 +18,6 @@ def rectify(run_name: str, store: str = "artifacts", refresh: bool = False) -> S
     """
     begin("rectify", run_name, store, refresh=refresh)
     agree(Run.open(store, run_name))
-    needed = rectify_failures(run_name, store)
-    return None if needed is None else wait_for_person(needed)
+    with gpu_for("rectify", run_name, store):
+        needed = rectify_failures(run_name, store)
+    return None if needed is None else end_waiting(Run.open(store, run_name), "rectify", needed)

@@ -2,6 +2,7 @@
 
 from prefect import flow
 
+from flows.gpu import gpu_for
 from flows.stage import STAGE_OPTIONS, begin
 from tasks.rollout import roll_out
 
@@ -10,4 +11,5 @@ from tasks.rollout import roll_out
 def rollout(run_name: str, store: str = "artifacts", refresh: bool = False) -> None:
     """Runs stage `rollout` of the run `run_name`: makes what is missing, or with `refresh` makes it anew."""
     begin("rollout", run_name, store, refresh=refresh)
-    roll_out(run_name, store)
+    with gpu_for("rollout", run_name, store):
+        roll_out(run_name, store)

@@ -2,6 +2,7 @@
 
 from prefect import flow
 
+from flows.gpu import gpu_for
 from flows.stage import STAGE_OPTIONS, begin
 from tasks.train import compute_reference, train_policy
 
@@ -10,5 +11,6 @@ from tasks.train import compute_reference, train_policy
 def train(run_name: str, store: str = "artifacts", refresh: bool = False) -> None:
     """Runs stage `train` of the run `run_name`: makes what is missing, or with `refresh` makes it anew."""
     begin("train", run_name, store, refresh=refresh)
-    compute_reference(run_name, store)
-    train_policy(run_name, store)
+    with gpu_for("train", run_name, store):
+        compute_reference(run_name, store)
+        train_policy(run_name, store)

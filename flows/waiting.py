@@ -6,6 +6,7 @@ the same ``run_count``; what it was suspended for is in its record as *pause key
 
 from datetime import timedelta
 from itertools import pairwise
+from typing import NoReturn
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
@@ -13,8 +14,9 @@ from prefect.context import FlowRunContext
 from prefect.flow_runs import suspend_flow_run
 from prefect.states import Completed, State
 
+from spot_core.config.spot import StageName
 from spot_core.errors import PersonNeededError
-from spot_core.runs import Run
+from spot_core.runs import Run, Wait
 from tasks.publish import publish
 
 WAITS = "WaitsForPerson"
@@ -59,23 +61,35 @@ def of_this_attempt(state: State) -> bool:
     return state.timestamp >= began.timestamp
 
 
-def wait_for_person(needed: PersonNeededError) -> State:
-    """Suspends this flow run; in a subflow returns the state to end in, so that its parent suspends itself.
+def end_waiting(run: Run, stage: StageName, needed: PersonNeededError) -> State:
+    """Ends a stage that needs a person: its own flow run is suspended; as a child it ends in the state returned here, so
+    that its parent suspends itself. What is needed is in the run's record: a child may be on another machine.
+
+    Raises:
+        Pause: the flow run is suspended.
+        PersonNeededError: see `suspend`.
+    """
+    run.wait(stage, needed)
+    if this_run().parent_task_run_id is None:
+        suspend(run.record.waits[stage])
+    return Completed(name=WAITS, message=str(needed))
+
+
+def suspend(wait: Wait) -> NoReturn:
+    """Suspends this flow run until a person resumes it.
 
     Raises:
         Pause: the flow run is suspended; Prefect's own, and the way to leave the flow.
         PersonNeededError: this flow run is no deployment's, so Prefect could not run it again.
     """
-    if this_run().parent_task_run_id is not None:
-        return Completed(name=WAITS, message=str(needed), data=needed)
     if this_run().deployment_id is None:
-        raise needed
+        raise PersonNeededError(wait.message, page=wait.page, wait_days=wait.wait_days, key=wait.key)
     how = (
         f"\n\n**Resume** with the button of this flow run, or in a terminal:\n\n```text\nspot resume {this_run().id}\n```"
-        f"\n\nAfter {needed.wait_days:g} days the run fails; nothing is lost then, and a retry waits again."
+        f"\n\nAfter {wait.wait_days:g} days the run fails; nothing is lost then, and a retry waits again."
     )
-    publish(PAGE, f"# Waits for a person\n\n{needed.page}{how}", description=str(needed))
+    publish(PAGE, f"# Waits for a person\n\n{wait.page}{how}", description=wait.message)
     round_ = len(this_run().empirical_policy.pause_keys or ()) + 1
-    timeout = timedelta(days=needed.wait_days).total_seconds()
-    suspend_flow_run(key=f"{round_}:{needed.key or ''}", timeout=round(timeout))
+    timeout = timedelta(days=wait.wait_days).total_seconds()
+    suspend_flow_run(key=f"{round_}:{wait.key or ''}", timeout=round(timeout))
     raise AssertionError("a pause key that is new suspends the flow run")

@@ -33,6 +33,10 @@ class OutageError(EngineError):
     """An endpoint is not asked any more, because every call of late has failed for good."""
 
 
+class StageError(SpotError, RuntimeError):
+    """A stage that ran elsewhere did not complete; the message holds its reason."""
+
+
 class ArtifactError(SpotError, RuntimeError):
     """An artifact is missing, incomplete or does not match its manifest."""
 

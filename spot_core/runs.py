@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from spot_core.artifacts import Artifact, ArtifactStore, Recipe
 from spot_core.artifacts.manifest import write_atomically
 from spot_core.config.spot import STAGES, SpotConfig, valid_run_name
-from spot_core.errors import ConfigError
+from spot_core.errors import ConfigError, PersonNeededError
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +32,17 @@ class UsedArtifact(BaseModel):
     """True if it was there before this run needed it."""
 
 
+class Wait(BaseModel):
+    """What a stage needs a person for: a `PersonNeededError`, written down."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    message: str
+    page: str
+    wait_days: float
+    key: str | None
+
+
 class RunRecord(BaseModel):
     """What ``run.json`` holds."""
 
@@ -50,6 +61,8 @@ class RunRecord(BaseModel):
     """Stages that were not needed, with the reason."""
     confirmed: list[str] = Field(default_factory=list)
     """What a person has agreed to, by the keys of `PersonNeededError`."""
+    waits: dict[str, Wait] = Field(default_factory=dict)
+    """What a stage that stopped needs a person for: from one process to the next."""
 
 
 class Run:
@@ -84,15 +97,18 @@ class Run:
         existing = _read(store, run_name)
         document = config.model_dump(mode="json")
         if existing is not None:
-            if existing.config != document:
-                differing = sorted(k for k in document if document[k] != existing.config.get(k))
+            before, now = SpotConfig.model_validate(existing.config).identity(), config.identity()
+            if differing := sorted(k for k in now if now[k] != before[k]):
                 raise ConfigError(
                     f"run_name = {run_name!r} is taken by a run with other settings (in {', '.join(differing)}): "
                     "choose another name; artifacts are shared between runs all the same"
                 )
+            new = [stage for stage in refresh if stage not in existing.refresh]
+            changed = new or existing.config != document  # it may be run elsewhere, or faster, than before
+            existing.refresh += new
+            existing.config = document
             run = cls(store, existing)
-            if new := [stage for stage in refresh if stage not in existing.refresh]:
-                existing.refresh += new
+            if changed:
                 run.save()
             return run
         record = RunRecord(
@@ -149,6 +165,13 @@ class Run:
         if key not in self.record.confirmed:
             self.record.confirmed.append(key)
             self.save()
+
+    def wait(self, stage: str, needed: PersonNeededError) -> None:
+        """Notes what a stage needs a person for."""
+        self.record.waits[stage] = Wait(
+            message=str(needed), page=needed.page, wait_days=needed.wait_days, key=needed.key
+        )
+        self.save()
 
     def target(self, recipe: Recipe) -> int:
         """Lowest generation of an artifact that this run accepts."""

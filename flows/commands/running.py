@@ -17,6 +17,10 @@ def run(
     settings: Settings = None,
     run_name: Annotated[str | None, typer.Option(help="Name of the run; unset: one is made up.")] = None,
     refresh: Refresh = None,
+    from_stage: Annotated[
+        str | None,
+        typer.Option(help="Make this stage and all after it anew; those before it have to be there."),
+    ] = None,
 ) -> None:
     """Run the whole pipeline through its deployment and watch it. Starts server and worker if none is up.
 
@@ -25,13 +29,15 @@ def run(
     """
     from deployments.local import up  # noqa: PLC0415
     from flows.watch import run_and_watch  # noqa: PLC0415
-    from spot_core.config.spot import SpotConfig, valid_run_name  # noqa: PLC0415
+    from spot_core.config.spot import STAGES, SpotConfig, valid_run_name  # noqa: PLC0415
     from spot_core.training.meeting import join_command  # noqa: PLC0415
 
     # What is wrong is told before anything starts.
     train = SpotConfig.from_profile(profile, **overrides(settings or [])).train
     if run_name is not None:
         valid_run_name(run_name)
+    if from_stage is not None and from_stage not in STAGES:
+        raise typer.BadParameter(f"--from-stage {from_stage!r}: the stages are {', '.join(STAGES)}")
     if train.nodes > 1 and train.rendezvous is not None:
         console.print(
             f"training takes {train.nodes} nodes; on each other run: {join_command(train.rendezvous)}"
@@ -42,6 +48,7 @@ def run(
         "config": overrides(settings or []) or None,
         "run_name": run_name,
         "refresh": refresh or None,
+        "from_stage": from_stage,
     }
     raise typer.Exit(run_and_watch({k: v for k, v in parameters.items() if v is not None}, console))
 

@@ -11,11 +11,20 @@ app = typer.Typer()
 
 
 @app.command(name="up")
-def up_command() -> None:
-    """Start Prefect's server and a worker on this machine, and deploy the flows."""
+def up_command(
+    pools: Annotated[
+        bool | None,
+        typer.Option(
+            "--pools/--one-pool",
+            help="Three work pools (gpu, cpu, api) with a worker each, as on a cluster; or one for all, as at first. "
+            "Without either: as before.",
+        ),
+    ] = None,
+) -> None:
+    """Start Prefect's server and workers on this machine, and deploy the flows."""
     from deployments.local import ui_url, up  # noqa: PLC0415
 
-    up(console)
+    up(console, pools=pools)
     console.print(f"Prefect UI: {ui_url()}\nTry: prefect deployment run spot/full")
 
 

@@ -38,6 +38,10 @@ class EngineConfig(Section):
     """Further arguments for vLLM's server, as on its command line."""
 
 
+SPEED_SETTINGS = frozenset(EngineConfig.model_fields) - {"dtype", "max_model_len", "extra_args"}
+"""Settings of an engine that do not change what a model answers."""
+
+
 class SamplingConfig(Section):
     """How responses are sampled. Every value is sent explicitly: a model's own defaults never slip in."""
 

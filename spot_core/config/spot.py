@@ -10,7 +10,8 @@ from spot_core.checker import VerdictName
 from spot_core.config.base import Section, overrides_of
 from spot_core.config.checker import CheckerConfig
 from spot_core.config.decontamination import DecontaminationConfig, HeldOutSet
-from spot_core.config.engine import EngineConfig, SamplingConfig
+from spot_core.config.dispatch import DispatchConfig
+from spot_core.config.engine import SPEED_SETTINGS, EngineConfig, SamplingConfig
 from spot_core.config.flags import QualityFlag
 from spot_core.config.model import ModelConfig, PromptConfig
 from spot_core.config.oracle import OracleConfig, Price, in_order
@@ -146,6 +147,7 @@ class SpotConfig(Section):
     rectify: RectifyConfig
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    dispatch: DispatchConfig = DispatchConfig()
 
     @classmethod
     def from_profile(cls, profile: str = "demo", **overrides: Any) -> Self:
@@ -156,6 +158,10 @@ class SpotConfig(Section):
             pydantic.ValidationError: a key or value is not allowed; the message names the field.
         """
         return cls.model_validate({**merge(load_profile(profile), overrides), "profile": profile})
+
+    def identity(self) -> dict[str, Any]:
+        """What makes it this run and no other: all but where and how fast it is run."""
+        return self.model_dump(mode="json", exclude={"dispatch": True, "engine": SPEED_SETTINGS})
 
     @property
     def held_out(self) -> tuple[EvaluationSet | HeldOutSet, ...]:
