@@ -1,5 +1,6 @@
 """A real Prefect server and worker of the tests' own: another port, another home, another store than daily use."""
 
+import copy
 import json
 import os
 import socket
@@ -13,6 +14,8 @@ from typing import Any
 import httpx2
 import psutil
 import pytest
+
+from tests.spot_core.inference.fake_openai import FakeOpenAI
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -35,12 +38,18 @@ class Pipeline:
             port = probe.getsockname()[1]
         self.api = f"http://127.0.0.1:{port}/api"
         self.store = home / "store"
-        self.state = home / "state"
+        self.state_folder = home / "state"
         self.env = os.environ | {
             "PREFECT_API_URL": self.api,
-            "SPOT_STATE": str(self.state),
+            "SPOT_STATE": str(self.state_folder),
             "COLUMNS": "200",
         }
+
+    def at(self, store: Path) -> "Pipeline":
+        """The same services with another store."""
+        other = copy.copy(self)
+        other.store = store
+        return other
 
     def command(self, name: str, *arguments: str, timeout: float = 500) -> subprocess.CompletedProcess[str]:
         """Runs a command to its end; its output and status are the test's business."""
@@ -96,6 +105,71 @@ class Pipeline:
         ).json()
         return next(r for r in found if r["parameters"].get("run_name") == run_name)
 
+    def submit(self, run_name: str, config: dict[str, Any], **parameters: Any) -> str:
+        """Submits `spot/full` as the UI does; the id of the flow run."""
+        deployment = httpx2.get(f"{self.api}/deployments/name/spot/full", trust_env=False).json()["id"]
+        parameters |= {"run_name": run_name, "config": config}
+        answer = httpx2.post(
+            f"{self.api}/deployments/{deployment}/create_flow_run",
+            json={"parameters": parameters, "state": {"type": "SCHEDULED"}},
+            trust_env=False,
+        )
+        assert answer.is_success, answer.text
+        return answer.json()["id"]
+
+    def set_state(self, flow_run_id: str, kind: str, name: str) -> None:
+        """What the UI's buttons send: Retry (AwaitingRetry), Cancel (Cancelling)."""
+        answer = httpx2.post(
+            f"{self.api}/flow_runs/{flow_run_id}/set_state",
+            json={"state": {"type": kind, "name": name}, "force": True},
+            trust_env=False,
+        )
+        assert answer.json()["status"] == "ACCEPT", answer.text
+
+    def read(self, flow_run_id: str) -> dict[str, Any]:
+        return httpx2.get(f"{self.api}/flow_runs/{flow_run_id}", trust_env=False).json()
+
+    def state(self, flow_run_id: str) -> str:
+        return self.read(flow_run_id)["state"]["name"]
+
+    def ended(self, flow_run_id: str, seconds: float = 120) -> dict[str, Any]:
+        """Waits for the end of a flow run and returns its last state."""
+        ends = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+
+        def last() -> dict[str, Any] | None:
+            state = self.read(flow_run_id)["state"]
+            return state if state["type"] in ends else None
+
+        return eventually(last, seconds, f"flow run {flow_run_id} ends")
+
+    def children(self, flow_run_id: str) -> list[dict[str, Any]]:
+        """The stages that a flow run began, in their order, each with the name of its flow as `flow`."""
+        found = httpx2.post(
+            f"{self.api}/flow_runs/filter",
+            json={
+                "flow_runs": {"parent_flow_run_id": {"any_": [flow_run_id]}},
+                "sort": "EXPECTED_START_TIME_ASC",
+            },
+            trust_env=False,
+        ).json()
+        flows = {id_: self._flow_name(id_) for id_ in {run["flow_id"] for run in found}}
+        return [run | {"flow": flows[run["flow_id"]]} for run in found]
+
+    def _flow_name(self, flow_id: str) -> str:
+        return httpx2.get(f"{self.api}/flows/{flow_id}", trust_env=False).json()["name"]
+
+    def of_flow_runs(self, *ids: str) -> list[psutil.Process]:
+        """Processes of these flow runs, and what they started."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                owner = process.environ().get("PREFECT__FLOW_RUN_ID", "")
+                if owner in ids and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                continue
+        return found
+
     def _started(self, process: psutil.Process) -> bool:
         return process.environ().get("PREFECT_API_URL") == self.api
 
@@ -121,6 +195,12 @@ def eventually(condition: Callable[[], Any], seconds: float, what: str) -> Any:
             return value
         time.sleep(0.25)
     raise AssertionError(f"not within {seconds:g} s: {what}")
+
+
+@pytest.fixture
+def teacher() -> Iterator[FakeOpenAI]:
+    with FakeOpenAI() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,7 @@
 """Runs that wait for a person, through a real Prefect server and worker: suspended, resumed as the UI does, and done."""
 
 import json
-import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
@@ -12,41 +10,28 @@ import pytest
 
 from deployments.automations import MISSED_HEARTBEATS
 from deployments.local import HEARTBEAT_SECONDS
-from spot_core.oracles.prompting import END, START
 from tests.e2e.conftest import Pipeline, eventually
+from tests.e2e.wrong_responses import (
+    KEY,
+    QUESTIONS,
+    corrected,
+    paid_oracle,
+    response,
+    store_secret,
+    wrong_responses,
+)
 from tests.spot_core.inference.fake_openai import FakeOpenAI
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
-KEY = "sk-very-secret-0123456789"
 WAITS = 3  # exit status of `spot run`
-QUESTIONS = [
-    (f"Compute {start}+{second}-8.", start + second - 8, start + second - 18)
-    for start, second in ((48, 8), (37, 9), (56, 7), (29, 5), (68, 4), (45, 6))
-]
 
 
-def response(answer: int, question: str) -> str:
-    """As the demo student writes: its carry forgotten if the answer is ten too small."""
-    start, second = map(int, re.match(r"Compute (\d+)\+(\d)", question).groups())
-    return f"{start}+{second}={answer + 8}\n{answer + 8}-8={answer}\nAnswer: \\boxed{{{answer}}}"
-
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def imported(tmp_path_factory: pytest.TempPathFactory) -> dict:
-    """Settings of a run that begins with wrong responses, so that no vLLM is needed."""
-    path = tmp_path_factory.mktemp("questions") / "wrong.jsonl"
-    lines = [
-        {"question": question, "answer": answer, "response": response(wrong, question)}
-        for question, answer, wrong in QUESTIONS
-    ]
-    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
-    source = {"kind": "file", "path": str(path), "columns": {"response": "response"}, "near_duplicates": 0}
+    """Settings of a run that needs no vLLM."""
+    source = wrong_responses(tmp_path_factory.mktemp("questions") / "wrong.jsonl")
     return {"questions": source, "train__ranks": 1, "evaluate__datasets": []}
-
-
-def state(pipeline: Pipeline, flow_run_id: str) -> str:
-    return httpx2.get(f"{pipeline.api}/flow_runs/{flow_run_id}", trust_env=False).json()["state"]["name"]
 
 
 def resume(pipeline: Pipeline, flow_run_id: str) -> None:
@@ -85,29 +70,25 @@ def failures_in(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "failures.jsonl").read_text().splitlines()]
 
 
-def paid_oracle(teacher: FakeOpenAI) -> dict:
-    return {
-        "kind": "openai",
-        "model": "teacher",
-        "base_url": teacher.base_url,
-        "api_key_secret": "teacher-key",
-        "attempts": 1,
-    }
-
-
+@pytest.mark.parametrize("stages", ["subflows", pytest.param("deployments", marks=pytest.mark.slow)])
 def test_a_run_waits_for_edits_takes_them_sends_a_wrong_one_back_and_completes(
-    pipeline: Pipeline, imported: dict, teacher: FakeOpenAI
+    pipeline: Pipeline, imported: dict, teacher: FakeOpenAI, tmp_path: Path, stages: str
 ):
+    pipeline, secret = pipeline.at(tmp_path), f"key-of-{stages}"  # each starts from nothing
     (by_model, paid, _), (right, answer, _), (wrong, other, _), *rest = QUESTIONS
     teacher.chat = lambda body: corrected(body) if by_model in body["messages"][0]["content"] else "I cannot."
-    store_secret(pipeline, "teacher-key", KEY)
-    chain = {"kind": "chain", "oracles": [paid_oracle(teacher), {"kind": "human", "wait_days": 2}]}
-    done = pipeline.run("by-hand", "--refresh", "filter", **imported, rectify={"oracle": chain})
+    store_secret(pipeline, secret, KEY)
+    chain = {
+        "kind": "chain",
+        "oracles": [paid_oracle(teacher, secret=secret), {"kind": "human", "wait_days": 2}],
+    }
+    settings = imported | {"rectify": {"oracle": chain}, "dispatch": {"stages": stages}}
+    done = pipeline.run("by-hand", "--refresh", "filter", **settings)
     assert done.returncode == WAITS, done.stdout + done.stderr
     flow_run = pipeline.flow_run("by-hand")["id"]
     assert "5 of 6 failures wait for a person" in done.stdout
     assert f"spot resume {flow_run}" in done.stdout
-    assert state(pipeline, flow_run) == "Suspended"
+    assert pipeline.state(flow_run) == "Suspended"
     assert pipeline.flow_run("by-hand", "rectify")["state"]["name"] == "WaitsForPerson"
     assert len(teacher.asked) == len(QUESTIONS)
     assert {sent["Authorization"] for sent in teacher.headers} == {f"Bearer {KEY}"}
@@ -119,14 +100,14 @@ def test_a_run_waits_for_edits_takes_them_sends_a_wrong_one_back_and_completes(
     put(folder, failures, {right: answer, wrong: other + 1} | {question: None for question, _, _ in rest})
     resume(pipeline, flow_run)
     [back] = eventually(lambda: len(failures_in(folder)) == 1 and failures_in(folder), 120, "one comes back")
-    eventually(lambda: state(pipeline, flow_run) == "Suspended", 60, "the run waits again")
+    eventually(lambda: pipeline.state(flow_run) == "Suspended", 60, "the run waits again")
     assert back["question"] == wrong
     assert "judged incorrect" in back["reason"]
 
     put(folder, [back], {wrong: other})
     ended = pipeline.command("spot", "resume", "by-hand")
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert state(pipeline, flow_run) == "Completed"
+    assert pipeline.state(flow_run) == "Completed"
     assert len(teacher.asked) == len(QUESTIONS)
     became = {row["question"]: row for row in pairs_of(pipeline, "by-hand")}
     accepted = {question: row["rectified"] for question, row in became.items() if row["status"] == "accepted"}
@@ -147,7 +128,7 @@ def test_a_stage_waits_for_its_cost_to_be_agreed_to_is_not_taken_for_dead_and_su
     pipeline: Pipeline, imported: dict, teacher: FakeOpenAI
 ):
     teacher.chat = corrected
-    oracle = paid_oracle(teacher) | {"api_key_secret": "another-key"}
+    oracle = paid_oracle(teacher, secret="another-key")
     costly = {
         "oracle": oracle,
         "prices": {"teacher": {"input": 1.0, "output": 2.0}},
@@ -161,31 +142,25 @@ def test_a_stage_waits_for_its_cost_to_be_agreed_to_is_not_taken_for_dead_and_su
     started = pipeline.command("prefect", "deployment", "run", "rectify/stage", *stage)
     assert started.returncode == 0, started.stdout + started.stderr
     flow_run = pipeline.flow_run("paid", "rectify")["id"]
-    eventually(lambda: state(pipeline, flow_run) == "Suspended", 120, "the stage waits")
+    eventually(lambda: pipeline.state(flow_run) == "Suspended", 120, "the stage waits")
     assert "The first prompt" in page(pipeline, flow_run, "rectify-estimate")["data"]
     assert "Resume this run to spend" in page(pipeline, flow_run, "rectify-waits")["data"]
     time.sleep(MISSED_HEARTBEATS * HEARTBEAT_SECONDS + 30)
-    assert state(pipeline, flow_run) == "Suspended"
+    assert pipeline.state(flow_run) == "Suspended"
     unknown = pipeline.command("spot", "resume", "nobody")
     assert unknown.returncode == 2
     assert f"no flow runs of this name wait; those that wait: paid ({flow_run})" in unknown.stderr
 
     assert pipeline.command("prefect", "flow-run", "cancel", flow_run).returncode == 0
-    eventually(lambda: state(pipeline, flow_run) == "Cancelled", 30, "the stage is cancelled")
+    eventually(lambda: pipeline.state(flow_run) == "Cancelled", 30, "the stage is cancelled")
     retried = pipeline.command("prefect", "flow-run", "retry", flow_run)
     assert retried.returncode == 0, retried.stdout + retried.stderr
-    eventually(lambda: state(pipeline, flow_run) == "Suspended", 120, "the stage waits again")
+    eventually(lambda: pipeline.state(flow_run) == "Suspended", 120, "the stage waits again")
     assert teacher.asked == []
     resumed = pipeline.command("spot", "resume", flow_run)
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
     assert {row["status"] for row in pairs_of(pipeline, "paid")} == {"accepted"}
     assert len(teacher.asked) == len(QUESTIONS)
-
-
-@pytest.fixture
-def teacher() -> Iterator[FakeOpenAI]:
-    with FakeOpenAI() as server:
-        yield server
 
 
 def pairs_of(pipeline: Pipeline, run_name: str) -> list[dict]:
@@ -194,31 +169,3 @@ def pairs_of(pipeline: Pipeline, run_name: str) -> list[dict]:
     rows = [row for part in folder.glob("part-*.parquet") for row in pq.read_table(part).to_pylist()]
     assert len(rows) == len(QUESTIONS)
     return rows
-
-
-def corrected(body: dict) -> str:
-    """The student's solution with its carry put right."""
-    prompt = body["messages"][0]["content"]
-    question, answer = next((q, a) for q, a, _ in QUESTIONS if q in prompt)
-    return f"{START}\n{response(answer, question)}\n{END}"
-
-
-def store_secret(pipeline: Pipeline, name: str, value: str) -> None:
-    """Makes a Secret block as the UI does."""
-    kind = httpx2.get(f"{pipeline.api}/block_types/slug/secret", trust_env=False).json()["id"]
-    schemas = httpx2.post(
-        f"{pipeline.api}/block_schemas/filter",
-        json={"block_schemas": {"block_type_id": {"any_": [kind]}}},
-        trust_env=False,
-    ).json()
-    made = httpx2.post(
-        f"{pipeline.api}/block_documents/",
-        json={
-            "name": name,
-            "block_type_id": kind,
-            "block_schema_id": schemas[0]["id"],
-            "data": {"value": value},
-        },
-        trust_env=False,
-    )
-    assert made.is_success, made.text

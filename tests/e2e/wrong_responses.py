@@ -1,0 +1,73 @@
+"""A cheap run: it begins with wrong responses that exist already, so no vLLM is needed, and a teacher corrects them."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from spot_core.oracles.prompting import END, START
+from tests.e2e.conftest import Pipeline
+from tests.spot_core.inference.fake_openai import FakeOpenAI
+
+KEY = "sk-very-secret-0123456789"
+QUESTIONS = [
+    (f"Compute {start}+{second}-8.", start + second - 8, start + second - 18)
+    for start, second in ((48, 8), (37, 9), (56, 7), (29, 5), (68, 4), (45, 6))
+]
+
+
+def response(answer: int, question: str) -> str:
+    """As the demo student writes: its carry forgotten if the answer is ten too small."""
+    start, second = map(int, re.match(r"Compute (\d+)\+(\d)", question).groups())
+    return f"{start}+{second}={answer + 8}\n{answer + 8}-8={answer}\nAnswer: \\boxed{{{answer}}}"
+
+
+def wrong_responses(path: Path) -> dict[str, Any]:
+    """Writes the responses to a file and returns it as a source of questions."""
+    lines = [
+        {"question": question, "answer": answer, "response": response(wrong, question)}
+        for question, answer, wrong in QUESTIONS
+    ]
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    return {"kind": "file", "path": str(path), "columns": {"response": "response"}, "near_duplicates": 0}
+
+
+def corrected(body: dict) -> str:
+    """The student's solution with its carry put right."""
+    prompt = body["messages"][0]["content"]
+    question, answer = next((q, a) for q, a, _ in QUESTIONS if q in prompt)
+    return f"{START}\n{response(answer, question)}\n{END}"
+
+
+def paid_oracle(teacher: FakeOpenAI, *, secret: str) -> dict[str, Any]:
+    """An Oracle that needs the key in a Secret block."""
+    return {
+        "kind": "openai",
+        "model": "teacher",
+        "base_url": teacher.base_url,
+        "api_key_secret": secret,
+        "attempts": 1,
+    }
+
+
+def store_secret(pipeline: Pipeline, name: str, value: str) -> None:
+    """Makes a Secret block as the UI does."""
+    kind = httpx2.get(f"{pipeline.api}/block_types/slug/secret", trust_env=False).json()["id"]
+    schemas = httpx2.post(
+        f"{pipeline.api}/block_schemas/filter",
+        json={"block_schemas": {"block_type_id": {"any_": [kind]}}},
+        trust_env=False,
+    ).json()
+    made = httpx2.post(
+        f"{pipeline.api}/block_documents/",
+        json={
+            "name": name,
+            "block_type_id": kind,
+            "block_schema_id": schemas[0]["id"],
+            "data": {"value": value},
+        },
+        trust_env=False,
+    )
+    assert made.is_success, made.text
