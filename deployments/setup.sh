@@ -37,7 +37,8 @@ if [ "$(cat "$stamp" 2>/dev/null || true)" != "$want" ]; then
     if [ -n "$before" ] && [ "$before" != "$device" ]; then rm -rf .venv; fi
     [ -x .venv/bin/python ] || "$python" -m venv .venv
     .venv/bin/python -m pip install -qqq --disable-pip-version-check "uv==$uv_version"
-    uv=(.venv/bin/uv pip install --quiet --python .venv/bin/python)
+    # Compiled once here, not by every process that starts (where PYTHONDONTWRITEBYTECODE is set, that is what happens).
+    uv=(.venv/bin/uv pip install --quiet --python .venv/bin/python --compile-bytecode)
     options=(--constraint "deployments/constraints/$device.txt")
     if [ "$device" = cpu ]; then
         options+=(--override deployments/constraints/overrides.txt)

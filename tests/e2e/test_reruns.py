@@ -84,7 +84,7 @@ def test_a_stage_that_fails_fails_the_run_with_its_reason(day: Day):
     state = day.pipeline.ended(day.first)
     assert state["type"] == "FAILED"
     assert REFUSED in state["message"]
-    assert "teacher" in state["message"]
+    assert "check the API key" in state["message"]
     children = day.pipeline.children(day.first)
     assert [(child["flow"], child["state"]["type"]) for child in children] == [
         ("filter", "COMPLETED"),
