@@ -60,7 +60,10 @@ def prepare(run: Run) -> list[Artifact]:
     require_watchers(run.config.train)
     require_usable(run.config.rectify.oracle)
     resolver = Resolver(run)
-    _require_model(resolver)
+    if (
+        resolver.rollout().artifact is None
+    ):  # else the model has answered before, and loading a tokenizer takes seconds
+        _require_model(resolver)
     made = []
     for dataset in run.config.held_out:
         node, whole = resolver.evaluation_questions(dataset), resolver.whole(dataset)
