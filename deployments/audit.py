@@ -175,7 +175,7 @@ def main() -> int:
         show(console, *audit(services, pinned))
     except NotCheckedError as reasons:
         console.print(f"audit: NOT CHECKED, {len(pinned)} packages:", style="bold")
-        console.print(str(reasons), markup=False)
+        console.print(str(reasons), markup=False, soft_wrap=True)
     except AuditError as error:
         console.print(f"audit: {error}", style="bold red", markup=False)
         return 1
