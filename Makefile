@@ -4,7 +4,7 @@ PROFILE ?= demo
 ARGS ?=
 export PYTHON
 
-.PHONY: demo test test-all lint up down setup plan constraints
+.PHONY: demo test test-all lint audit up down setup plan constraints
 
 demo: setup  ## Run the whole pipeline (PROFILE=demo or smollm2) and watch it
 	@.venv/bin/spot run --profile $(PROFILE) $(ARGS)
@@ -19,6 +19,9 @@ lint: setup  ## Style and direction of imports
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/lint-imports
+
+audit: setup  ## Known vulnerabilities of the pinned packages; shown, and no failure
+	@.venv/bin/python -m deployments.audit $(ARGS)
 
 up: setup  ## Start Prefect's server and a worker, and deploy the flows
 	@.venv/bin/spot up
