@@ -24,6 +24,7 @@ GRACE_SECONDS = 5.0
 POLL_SECONDS = 0.2
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 _STOPPED = 128 + signal.SIGTERM
+_MANY = 4096
 
 
 def end_tree(grace_seconds: float = GRACE_SECONDS) -> None:
@@ -63,11 +64,15 @@ class _Watch:
         self._leash = leash
         self._told_to_stop = False
         _become_subreaper()
-        signal.signal(signal.SIGTERM, self._stop)
-        signal.signal(signal.SIGINT, self._stop)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+            signal.signal(number, self._heed)
+        self._woken, wake = os.pipe()  # a signal ends the wait below at once
+        for end in (self._woken, wake):
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
 
-    def _stop(self, _signal: int, _frame: object) -> None:
-        self._told_to_stop = True
+    def _heed(self, number: int, _frame: object) -> None:
+        self._told_to_stop = self._told_to_stop or number != signal.SIGCHLD
 
     def over(self, child: int) -> int | None:
         """Waits; returns the child's exit status, or None if the tree has to be ended before."""
@@ -77,8 +82,10 @@ class _Watch:
         return status
 
     def _owner_is_gone(self) -> bool:
-        readable, _, _ = select.select([self._leash], [], [], POLL_SECONDS)
-        return os.getppid() != self._owner or (bool(readable) and os.read(self._leash, 1) == b"")
+        readable, _, _ = select.select([self._leash, self._woken], [], [], POLL_SECONDS)
+        if self._woken in readable:
+            os.read(self._woken, _MANY)
+        return os.getppid() != self._owner or (self._leash in readable and os.read(self._leash, 1) == b"")
 
 
 def _reap(child: int) -> int | None:

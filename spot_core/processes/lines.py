@@ -8,7 +8,7 @@ from spot_core.processes.secrets import redacted
 MOST_CHARACTERS = 1_000
 """Of one line; the file has all of it."""
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")
-_PROGRESS_BAR = re.compile(r"\d+%\s*(?:Completed\s*)?\|.{0,200}\||\d+it \[[\d:]+,")  # tqdm
+_PROGRESS_BAR = re.compile(r"\d+%(?: Completed )?\s*\|.{0,200}[\d:?]+<[\d:?]+,|\d+it \[[\d:]+,")  # tqdm
 _ACCESS = re.compile(r'"(?:GET|POST|HEAD|PUT|DELETE|OPTIONS) \S+ HTTP/[\d.]+" \d{3}')
 _FRAME = re.compile(r"[\s*=~^_-]*")  # rulers of banners, the carets of tracebacks
 # "(EngineCore_DP0 pid=12) " of vLLM, "[rank0]: " of torchrun, times
