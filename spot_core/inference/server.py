@@ -5,15 +5,18 @@ import os
 import socket
 import sys
 import time
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import httpx2
+import psutil
 
 from spot_core.config.engine import EngineConfig
 from spot_core.devices import has_gpu
 from spot_core.errors import EngineError
+from spot_core.inference.symptoms import PORT, VLLM
 from spot_core.processes.supervised import SupervisedProcess
 
 log = logging.getLogger(__name__)
@@ -21,6 +24,7 @@ log = logging.getLogger(__name__)
 SERVED_NAME = "policy"
 _POLL_SECONDS = 0.5
 _SAY_SECONDS = 30.0
+_MOST_PORTS_LOST = 3
 
 
 def _free_port() -> int:
@@ -32,35 +36,51 @@ def _free_port() -> int:
 class VllmServer:
     """A vLLM server of its own process group on a free loopback port; entering waits until it answers.
 
+    A port that another process takes before vLLM does leads to another try with another one.
+
     Raises:
-        EngineError: it ended while starting or did not answer in time; with the end of its log.
+        EngineError: it ended while starting or did not answer in time; with the reason as far as it is known, and
+            the end of its log.
     """
 
     def __init__(
         self, model_path: Path, engine: EngineConfig, *, log_path: Path, trust_remote_code: bool = False
     ) -> None:
-        self.port = _free_port()
-        self.base_url = f"http://127.0.0.1:{self.port}/v1"
+        self._model_path = model_path
         self._engine = engine
-        self.process = SupervisedProcess(
-            _command(model_path, engine, self.port, trust_remote_code),
-            log_path=log_path,
-            env=_environment(engine),
-        )
+        self._log_path = log_path
+        self._trust_remote_code = trust_remote_code
+        self.port = 0
+        self.ports_lost = 0
+        """Ports that were free and were taken by another process before vLLM could listen."""
 
     def __enter__(self) -> Self:
-        self.process.__enter__()
-        try:
-            self._wait_until_healthy()
-        except BaseException:
-            self.process.stop()
-            raise
-        return self
+        while True:
+            self.port = _free_port()
+            self.process = SupervisedProcess(
+                _command(self._model_path, self._engine, self.port, self._trust_remote_code),
+                name="vLLM",
+                log_path=self._log_path,
+                env=_environment(self._engine),
+            )
+            with ExitStack() as started:
+                started.enter_context(self.process)
+                try:
+                    self._wait_until_healthy()
+                except _PortLostError:
+                    continue
+                started.pop_all()
+                return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.process.stop()
+
+    @property
+    def base_url(self) -> str:
+        """Where it answers."""
+        return f"http://127.0.0.1:{self.port}/v1"
 
     @property
     def died(self) -> bool:
@@ -72,7 +92,7 @@ class VllmServer:
         with httpx2.Client(trust_env=False) as http:
             while True:
                 if self.died:
-                    raise self.failure("ended while starting")
+                    raise self._why_it_ended()
                 now = time.monotonic()
                 if now - started > limit:
                     raise self.failure(f"did not answer within engine.startup_timeout_seconds = {limit:g}")
@@ -82,21 +102,41 @@ class VllmServer:
                         "vLLM is still starting after %.0f s (log: %s)", now - started, self.process.log_path
                     )
                 try:
-                    if (
-                        http.get(f"http://127.0.0.1:{self.port}/health", timeout=5).status_code
-                        == httpx2.codes.OK
-                    ):
+                    answer = http.get(f"http://127.0.0.1:{self.port}/health", timeout=5)
+                    if answer.status_code == httpx2.codes.OK and self._listens():
                         log.info("vLLM answers after %.0f s", now - started)
                         return
                 except httpx2.TransportError:
                     pass  # not listening yet
                 time.sleep(_POLL_SECONDS)
 
+    def _listens(self) -> bool:
+        """Whether it is ours that answers: the server of another run may have been faster."""
+        for process in self.process.tree():
+            with suppress(psutil.Error):
+                if any(
+                    c.status == psutil.CONN_LISTEN and c.laddr.port == self.port
+                    for c in process.net_connections()
+                ):
+                    return True
+        return False
+
     def failure(self, what: str) -> EngineError:
-        """An error that says what happened and shows the end of the server's own log."""
-        return EngineError(
-            f"the vLLM server {what}. The end of {self.process.log_path}:\n{self.process.log_tail()}"
-        )
+        """An error that says what happened and why, and shows the end of the server's own log."""
+        return EngineError(self.process.account(f"the vLLM server {what}", VLLM))
+
+    def _why_it_ended(self) -> EngineError:
+        found = self.process.diagnosis(VLLM)
+        if found is None or found.name != PORT or self.ports_lost >= _MOST_PORTS_LOST:
+            return self.failure("ended while starting")
+        self.ports_lost += 1
+        said = f"port {self.port} was free and is taken now (lost: {self.ports_lost}); vLLM starts again with another"
+        log.warning("%s", said)
+        return _PortLostError(said)
+
+
+class _PortLostError(EngineError):
+    """Another process was faster."""
 
 
 def _command(model_path: Path, engine: EngineConfig, port: int, trust_remote_code: bool) -> list[str]:

@@ -1,43 +1,81 @@
-"""A child process with its own session, log file and a guard that ends its tree with the parent."""
+"""A child process with its own session, a log that is followed, and guards that end its tree with the parent."""
 
+import contextlib
+import logging
 import os
+import shlex
+import shutil
 import subprocess
 import sys
+import time
+import uuid
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from spot_core.processes.guard import GRACE_SECONDS
+import psutil
 
-_LOG_TAIL_BYTES = 64_000
+from spot_core.processes.diagnosis import Finding, Symptoms, diagnose
+from spot_core.processes.follower import LogFollower
+from spot_core.processes.guard import GRACE_SECONDS, POLL_SECONDS
+from spot_core.processes.lines import clean, is_noise
+from spot_core.processes.secrets import redacted, without_secrets
+
+TAIL_LINES = 20
+_READ_BYTES = 2**20
+"""Of the end of a log, to find out what went wrong."""
+_MARK = "SPOT_SUPERVISED"
+_STOP_SECONDS = 6 * GRACE_SECONDS
+
+log = logging.getLogger(__name__)
 
 
 class SupervisedProcess:
     """Starts ``command`` on entering the context and ends its whole process tree on leaving it.
 
+    The command sees the environment of this process without its keys and passwords. What it writes goes into the log
+    file, after a line that says when and by whom it was started, and from there, cleaned and at a bounded rate, to a
+    logger.
+
     Args:
         command: program and arguments.
+        name: what it is, before every line of it that is passed on: "vLLM".
         log_path: file that receives standard output and error; appended to, parents are created.
-        env: variables set on top of this process's environment.
+        env: variables set on top.
     """
 
-    def __init__(self, command: list[str], *, log_path: Path, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, command: list[str], *, name: str, log_path: Path, env: dict[str, str] | None = None
+    ) -> None:
         self.command = command
+        self.name = name
         self.log_path = log_path
-        self._env = {**os.environ, **(env or {})}
+        self._mark = uuid.uuid4().hex
+        self._env = {**without_secrets(os.environ), **(env or {}), _MARK: self._mark}
         self._guard: subprocess.Popen[bytes] | None = None
+        self._follower: LogFollower | None = None
+        self._offset = 0
 
     def __enter__(self) -> Self:
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
-        with self.log_path.open("ab") as log:
+        with self.log_path.open("ab") as file:
+            file.write(
+                f"=== {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC, started by process {os.getpid()}: ".encode()
+            )
+            file.write(f"{redacted(shlex.join(self.command))}\n".encode())
+            file.flush()
+            self._offset = file.tell()
             self._guard = subprocess.Popen(
-                [sys.executable, "-m", "spot_core.processes.guard", "--", *self.command],
+                [sys.executable, "-m", "spot_core.processes.guard", str(os.getpid()), "--", *self.command],
                 stdin=subprocess.PIPE,  # the leash: closes when this process dies
-                stdout=log,
+                stdout=file,
                 stderr=subprocess.STDOUT,
                 env=self._env,
                 start_new_session=True,
             )
+        log.info("%s: log: %s", self.name, self.log_path.absolute())
+        self._follower = LogFollower(self.log_path, offset=self._offset, name=self.name)
         return self
 
     def __exit__(
@@ -47,28 +85,83 @@ class SupervisedProcess:
 
     @property
     def pid(self) -> int:
-        """Process id of the guard, the root of the tree."""
+        """Process id of the outer guard, the root of the tree."""
         assert self._guard is not None, "not started"
         return self._guard.pid
 
+    def tree(self) -> list[psutil.Process]:
+        """The guards, the command and all its descendants that are alive."""
+        try:
+            root = psutil.Process(self.pid)
+            return [root, *root.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
     def poll(self) -> int | None:
-        """Exit status of the command, or None while it runs."""
+        """Exit status of the command, 128 + N if signal N ended it, or None while it runs."""
         assert self._guard is not None, "not started"
-        return self._guard.poll()
+        status = self._guard.poll()
+        return status if status is None or status >= 0 else 128 - status
 
     def stop(self) -> None:
         """Ends the process tree and waits until it is gone; does nothing if it has ended."""
         if self._guard is None:
             return
-        if self._guard.stdin is not None:
-            self._guard.stdin.close()
-        self._guard.wait(timeout=GRACE_SECONDS * 6)
+        if self._follower is not None:
+            self._follower.finish()  # before: what an engine says when it is ended is in the file only
+        assert self._guard.stdin is not None
+        self._guard.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._guard.wait(timeout=_STOP_SECONDS)
+        if self._guard.returncode is None or self._guard.returncode < 0:
+            self._end_without_guard()
 
-    def log_tail(self, lines: int = 40) -> str:
-        """The last lines of the log, for error messages."""
-        if not self.log_path.exists():
-            return "(no log was written)"
-        with self.log_path.open("rb") as log:
-            log.seek(max(0, self.log_path.stat().st_size - _LOG_TAIL_BYTES))
-            text = log.read().decode("utf-8", errors="replace")
-        return "\n".join(text.splitlines()[-lines:])
+    def _end_without_guard(self) -> None:
+        """Ends what is left when the outer guard was killed, in case the inner one was too."""
+        deadline = time.monotonic() + _STOP_SECONDS
+        grace = time.monotonic() + 2 * GRACE_SECONDS  # the inner guard's time
+        while left := [process for process in psutil.process_iter() if self._is_ours(process)]:
+            if time.monotonic() > deadline:
+                log.error("%s: these processes cannot be ended: %s", self.name, [p.pid for p in left])
+                return
+            if time.monotonic() > grace:
+                for process in left:
+                    process.kill()
+            psutil.wait_procs(left, timeout=POLL_SECONDS)
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        """By its process group (some programs overwrite their environment) or its mark (some make groups)."""
+        try:
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return False
+            return os.getpgid(process.pid) == self.pid or process.environ().get(_MARK) == self._mark
+        except (psutil.Error, ProcessLookupError):
+            return False
+
+    def log_tail(self, lines: int = TAIL_LINES) -> str:
+        """The last lines of this attempt that say something, as they are passed on."""
+        return "\n".join(self._lines()[-lines:])
+
+    def diagnosis(self, symptoms: Symptoms) -> Finding | None:
+        """Why this attempt failed, if its exit status and log tell, or the disk of its log."""
+        found = diagnose(self.poll(), self._lines(), symptoms)
+        if found is None and shutil.disk_usage(self.log_path.parent).free == 0:
+            # It could not even say so.
+            return Finding(
+                "disk-full", f"the disk of {self.log_path.parent} is full. Free space; a retry goes on"
+            )
+        return found
+
+    def account(self, what: str, symptoms: Symptoms, *, then: str = "") -> str:
+        """What happened and why as far as it is known; in lines of their own what to do ``then``, and the end of the log."""
+        found = self.diagnosis(symptoms)
+        said = f"{what}: {found.said}" if found else what
+        tail = self.log_tail() or "(nothing was written)"
+        return "\n".join([said, *([then] if then else []), f"The end of {self.log_path.absolute()}:", tail])
+
+    def _lines(self) -> list[str]:
+        with self.log_path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(self._offset, size - _READ_BYTES))
+            lines = [clean(line) for line in file.read().split(b"\n")]
+        return [line for line in lines if not is_noise(line)]

@@ -8,6 +8,7 @@ from typing import Any
 
 from spot_core import errors
 from spot_core.errors import EngineError, InputError, SpotError
+from spot_core.processes.supervised import SupervisedProcess
 from spot_core.training.checkpoints import cut_metrics, find_resumable
 from spot_core.training.job import TrainingJob
 from spot_core.training.line import Diagnosis
@@ -15,6 +16,7 @@ from spot_core.training.meeting import Meeting, NodeFailure, join_command
 from spot_core.training.ranks import ranks_of
 from spot_core.training.relayout import make_universal
 from spot_core.training.reporting import LineTail
+from spot_core.training.symptoms import TRAINING
 
 POLL_SECONDS = 0.5
 WAIT_FOR_NODES_SECONDS = 600.0
@@ -81,11 +83,11 @@ def launch(
                 time.sleep(POLL_SECONDS)
             report()
             if status != 0:
-                raise _failure(job, status, ranks.log_tail(), meeting.failures(_CAUSE_SECONDS))
+                raise _failure(job, ranks, meeting.failures(_CAUSE_SECONDS))
 
 
-def _failure(job: TrainingJob, status: int | None, log_tail: str, elsewhere: list[NodeFailure]) -> SpotError:
-    """What went wrong: a rank's own diagnosis in its own class, or what other nodes and the end of the log say."""
+def _failure(job: TrainingJob, ranks: SupervisedProcess, elsewhere: list[NodeFailure]) -> SpotError:
+    """What went wrong: a rank's own diagnosis in its own class, or what the logs, here and on other nodes, tell."""
     diagnoses = [failed.diagnosis for failed in elsewhere if failed.diagnosis is not None]
     if job.error_path.exists():
         diagnoses.insert(0, Diagnosis(**json.loads(job.error_path.read_text(encoding="utf-8"))))
@@ -93,10 +95,11 @@ def _failure(job: TrainingJob, status: int | None, log_tail: str, elsewhere: lis
         kind: type[SpotError] = getattr(errors, diagnoses[0].kind)
         if not issubclass(kind, EngineError):
             return kind(diagnoses[0].message)
-        return EngineError(f"{log_tail}\n{diagnoses[0].message}")
-    what = "another node has failed" if status is None else f"training ranks ended with status {status}"
-    remedy = "a rerun goes on from the last checkpoint"
+        return EngineError(f"{diagnoses[0].message}\nThe end of {ranks.log_path}:\n{ranks.log_tail()}")
+    remedy = "A rerun goes on from the last checkpoint"
     if job.settings.rendezvous is not None and job.settings.nodes > 1:
         remedy += f", once `{join_command(job.settings.rendezvous)}` is started again on every other node"
-    others = "".join(f"{failed.node}: {failed.said}\n" for failed in elsewhere)
-    return EngineError(f"{what}; {remedy}.\n{others}End of the log:\n{log_tail}")
+    status = ranks.poll()
+    what = "another node has failed" if status is None else f"training ranks ended with status {status}"
+    others = "".join(f"\n{failed.node}: {failed.said}" for failed in elsewhere)
+    return EngineError(ranks.account(what, TRAINING, then=f"{remedy}.") + others)

@@ -62,7 +62,8 @@ class Ended(BaseModel):
     kind: Literal["ended"] = "ended"
     status: int
     diagnosis: Diagnosis | None = None
-    log_tail: str = ""
+    account: str = ""
+    """What happened there, and the end of the log."""
 
 
 class Over(BaseModel):

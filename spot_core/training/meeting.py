@@ -55,7 +55,7 @@ class NodeFailure:
     node: str
     diagnosis: Diagnosis | None
     said: str
-    """The end of the node's log, or what is known without it."""
+    """What happened there and the end of the node's log, or what is known without it."""
 
 
 class Meeting:
@@ -159,7 +159,7 @@ class Meeting:
                 gone = "gone; its `spot join` was ended, or the machine or its network is down"
                 return NodeFailure(name, None, gone)
         if member.ended is not None and member.ended.status != 0:
-            return NodeFailure(name, member.ended.diagnosis, f"end of its log:\n{member.ended.log_tail}")
+            return NodeFailure(name, member.ended.diagnosis, member.ended.account)
         return None
 
     @property

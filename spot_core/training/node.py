@@ -12,6 +12,7 @@ from spot_core.training.job import TrainingJob
 from spot_core.training.line import Diagnosis, Ended, Hello, Line, Message, Order, Over, Refusal
 from spot_core.training.meeting import facts
 from spot_core.training.ranks import Seat, ranks_of
+from spot_core.training.symptoms import TRAINING
 
 _POLL_SECONDS = 0.5
 _RETRY_SECONDS = 1.0
@@ -105,10 +106,12 @@ def _attend(line: Line, job: TrainingJob, ranks: SupervisedProcess) -> None:
         assert isinstance(message, Over)
         _heed(message, ranks)
         return
-    diagnosis = _diagnosis(job)
-    line.send(Ended(status=status, diagnosis=diagnosis, log_tail=ranks.log_tail()))
-    said = diagnosis.message if diagnosis else ranks.log_tail()
-    raise EngineError(f"the ranks of this node ended with status {status}. Log: {ranks.log_path}\n{said}")
+    diagnosis, account = (
+        _diagnosis(job),
+        ranks.account(f"the ranks of this node ended with status {status}", TRAINING),
+    )
+    line.send(Ended(status=status, diagnosis=diagnosis, account=account))
+    raise EngineError(account if diagnosis is None else f"{diagnosis.message}\n{account}")
 
 
 def _heed(message: Over, ranks: SupervisedProcess) -> None:

@@ -39,7 +39,9 @@ class Seat:
 
 def ranks_of(job: TrainingJob, seat: Seat, *, log_path: Path) -> SupervisedProcess:
     """Returns this node's share of the job, ready to be entered as a context."""
-    return SupervisedProcess(_command(job, seat), log_path=log_path, env=environment(job, seat))
+    command, variables = _command(job, seat, log_path), environment(job, seat)
+    name = "ranks" if job.settings.nodes == 1 else f"ranks of node {seat.node}"
+    return SupervisedProcess(command, name=name, log_path=log_path, env=variables)
 
 
 def interface_of(ip: str) -> str | None:
@@ -52,13 +54,15 @@ def interface_of(ip: str) -> str | None:
     return None
 
 
-def _command(job: TrainingJob, seat: Seat) -> list[str]:
+def _command(job: TrainingJob, seat: Seat, log_path: Path) -> list[str]:
     settings = job.settings
     torchrun = [sys.executable, "-m", "spot_core.training.agent", "--max-restarts", "0"]
     size = ["--nnodes", str(settings.nodes), "--nproc_per_node", str(settings.ranks)]
     meet = ["--rdzv_backend", RENDEZVOUS_BACKEND, "--rdzv_endpoint", f"{seat.store_ip}:{seat.store_port}"]
     which = ["--rdzv_conf", f"rank={seat.node}", "--rdzv_id", _digest(job)]
-    return [*torchrun, *size, *meet, *which, "-m", "spot_core.training.worker", str(job.job_path)]
+    # Every rank's lines go to files of its own, and with its number before them into the common log.
+    logs = ["--log-dir", str(log_path.with_name(f"{log_path.stem}-ranks")), "--tee", "3"]
+    return [*torchrun, *size, *meet, *which, *logs, "-m", "spot_core.training.worker", str(job.job_path)]
 
 
 def _digest(job: TrainingJob) -> str:
@@ -70,6 +74,8 @@ def environment(job: TrainingJob, seat: Seat) -> dict[str, str]:
     variables = {
         "OMP_NUM_THREADS": str(max(1, cores() // job.settings.ranks)),
         "HF_HUB_OFFLINE": "1",  # the model is a folder
+        "PYTHONUNBUFFERED": "1",  # a rank that is killed takes nothing with it that it has printed
+        "TORCHELASTIC_LOG_LINE_PREFIX_TEMPLATE": "[rank${rank}]: ",
         "PYTHONWARNINGS": "ignore::FutureWarning",  # DeepSpeed's calls into torch, once per rank
         **_interfaces(job, seat),
     }

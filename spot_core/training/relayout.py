@@ -12,6 +12,7 @@ from spot_core.errors import EngineError
 from spot_core.processes.supervised import SupervisedProcess
 from spot_core.training.checkpoints import Checkpoint, mark_complete
 from spot_core.training.job import TrainingJob
+from spot_core.training.symptoms import TRAINING
 
 _POLL_SECONDS = 0.5
 _MOST_WORKERS = 4
@@ -47,14 +48,14 @@ def make_universal(job: TrainingJob, found: Checkpoint, *, log_path: Path) -> Ch
     )  # more than one are processes that each import DeepSpeed
     speed = ["--num_extract_workers", str(workers), "--num_merge_workers", str(workers)]
     command = [*tool, *folders, *speed]
-    with SupervisedProcess(command, log_path=log_path, env={"DS_ACCELERATOR": "cpu"}) as process:
+    accelerator = {"DS_ACCELERATOR": "cpu"}
+    with SupervisedProcess(command, name="relayout", log_path=log_path, env=accelerator) as process:
         while (status := process.poll()) is None:
             time.sleep(_POLL_SECONDS)
         if status != 0:
-            raise EngineError(
-                f"the checkpoint {job.state_dir / found.tag} could not be laid out for {settings.world_size} ranks: "
-                f"go on with nodes × ranks = {found.world_size} and zero_stage = {found.zero_stage}. End of the "
-                f"log:\n{process.log_tail()}"
-            )
+            folder = job.state_dir / found.tag
+            what = f"the checkpoint {folder} could not be laid out for {settings.world_size} ranks"
+            then = f"Go on with nodes × ranks = {found.world_size} and zero_stage = {found.zero_stage}."
+            raise EngineError(process.account(what, TRAINING, then=then))
     mark_complete(job.state_dir, universal, settings.keep_checkpoints)
     return universal

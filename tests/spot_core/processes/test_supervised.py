@@ -1,18 +1,21 @@
-"""No process of a supervised tree outlives its parent or its context."""
+"""No process of a supervised tree outlives its parent or its context, whichever process is killed."""
 
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 
+from spot_core.processes import supervised as supervising
 from spot_core.processes.supervised import SupervisedProcess
 
-# A tree as vLLM and torchrun make it: children that ignore SIGTERM, in sessions of their own.
-TREE = "trap '' TERM; setsid sleep 987 & sleep 987 & echo started; wait"
+# A tree as vLLM and torchrun make it: with sessions of its own, and with children that ignore SIGTERM.
+TREE = "setsid sleep 987 & sleep 987 & echo started; wait"
+DEAF_TREE = f"trap '' TERM; {TREE}"
 
 
 def wait_for(condition, seconds: float = 20.0) -> bool:
@@ -28,48 +31,121 @@ def tree_of(pid: int) -> list[psutil.Process]:
     return psutil.Process(pid).children(recursive=True)
 
 
+def supervised(script: str, folder: Path, **more) -> SupervisedProcess:
+    return SupervisedProcess(["bash", "-c", script], name="shell", log_path=folder / "log", **more)
+
+
 def started(process: SupervisedProcess) -> bool:
-    return "started" in process.log_tail() and len(tree_of(process.pid)) >= 3
+    return "started" in process.log_tail() and len(process.tree()) == 5
+
+
+def alive(tree: list[psutil.Process]) -> list[psutil.Process]:
+    return [p for p in tree if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
 
 
 def test_leaving_the_context_ends_the_whole_tree(tmp_path):
-    with SupervisedProcess(["bash", "-c", TREE], log_path=tmp_path / "log") as process:
+    with supervised(DEAF_TREE, tmp_path) as process:
         assert wait_for(lambda: started(process))
-        tree = tree_of(process.pid)
-    assert not [p for p in tree if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+        tree = process.tree()
+    assert not alive(tree)
 
 
+# A process that the parent forked meanwhile holds the pipe open that tells of the parent's end.
+FORK = "pid = os.fork()\nif pid == 0:\n    time.sleep(30)\n    os._exit(0)\n"
+
+
+@pytest.mark.parametrize("fork", ["", FORK], ids=["alone", "forked"])
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_killing_the_parent_ends_the_whole_tree(tmp_path, how):
+def test_killing_the_parent_ends_the_whole_tree(tmp_path, how, fork):
     program = (
-        "import sys, time\nfrom pathlib import Path\n"
+        "import os, sys, time\nfrom pathlib import Path\n"
         "from spot_core.processes.supervised import SupervisedProcess\n"
-        f"with SupervisedProcess(['bash', '-c', {TREE!r}], log_path=Path(sys.argv[1])) as p:\n"
-        "    print(p.pid, flush=True)\n    time.sleep(600)\n"
+        f"process = SupervisedProcess(['bash', '-c', {TREE!r}], name='shell', log_path=Path(sys.argv[1])).__enter__()\n"
+        f"{fork}print(process.pid, flush=True)\ntime.sleep(600)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", program, str(tmp_path / "log")], stdout=subprocess.PIPE)
     assert parent.stdout is not None
     guard = int(parent.stdout.readline())
-    assert wait_for(lambda: len(tree_of(guard)) >= 3)
+    assert wait_for(lambda: len(tree_of(guard)) == 4)
     tree = [psutil.Process(guard), *tree_of(guard)]
     os.kill(parent.pid, how)
     parent.wait()
-    assert wait_for(lambda: not [p for p in tree if p.is_running() and p.status() != psutil.STATUS_ZOMBIE])
+    assert wait_for(lambda: not alive(tree))
+
+
+@pytest.mark.parametrize("which", ["outer guard", "inner guard", "command"])
+@pytest.mark.parametrize("meanwhile", ["the parent watches", "the parent looks away"])
+def test_killing_a_guard_or_the_command_ends_the_whole_tree(tmp_path, which, meanwhile):
+    with supervised(TREE, tmp_path) as process:
+        assert wait_for(lambda: started(process))
+        tree = process.tree()
+        tree[["outer guard", "inner guard", "command"].index(which)].kill()
+        if meanwhile == "the parent watches":
+            assert wait_for(lambda: process.poll() is not None)
+            assert process.poll() == 128 + signal.SIGKILL
+        else:
+            assert wait_for(lambda: not alive(tree[1:]))
+    assert not alive(tree)
+
+
+def test_when_both_guards_are_killed_the_parent_ends_the_tree(tmp_path, monkeypatch):
+    monkeypatch.setattr(supervising, "GRACE_SECONDS", 0.5)
+    with supervised(TREE, tmp_path) as process:
+        assert wait_for(lambda: started(process))
+        tree = process.tree()
+        os.killpg(process.pid, signal.SIGSTOP)  # neither can act when the other is gone
+        for guard in tree[:2]:
+            guard.kill()
+        os.killpg(process.pid, signal.SIGCONT)
+        assert wait_for(lambda: process.poll() is not None)
+        assert len(alive(tree)) == 3
+    assert not alive(tree)
+
+
+def test_orphans_within_the_tree_leave_no_zombies(tmp_path):
+    script = "for i in 1 2 3 4 5; do (sleep 0.1 &); done; sleep 1; echo started; sleep 987"
+    with supervised(script, tmp_path) as process:
+        assert wait_for(lambda: "started" in process.log_tail())
+        assert wait_for(lambda: not [p for p in process.tree() if p.status() == psutil.STATUS_ZOMBIE])
 
 
 def test_the_exit_status_and_the_log_come_through(tmp_path):
-    with SupervisedProcess(
-        ["bash", "-c", "echo out; echo err >&2; exit 7"], log_path=tmp_path / "log"
-    ) as process:
+    with supervised("echo out; echo err >&2; exit 7", tmp_path) as process:
         assert wait_for(lambda: process.poll() is not None)
         assert process.poll() == 7
         assert process.log_tail() == "out\nerr"
 
 
+def test_a_signal_comes_through_as_a_shell_tells_it(tmp_path):
+    with supervised("kill -SEGV $$", tmp_path) as process:
+        assert wait_for(lambda: process.poll() is not None)
+        assert process.poll() == 128 + signal.SIGSEGV
+
+
 def test_what_a_command_leaves_behind_is_ended_too(tmp_path):
-    with SupervisedProcess(
-        ["bash", "-c", "setsid sleep 987 & echo $!"], log_path=tmp_path / "log"
-    ) as process:
+    with supervised("setsid sleep 987 & echo $!", tmp_path) as process:
         assert wait_for(lambda: process.poll() is not None)
         left = int(process.log_tail().strip())
     assert not psutil.pid_exists(left) or psutil.Process(left).status() == psutil.STATUS_ZOMBIE
+
+
+def test_attempts_share_a_log_and_can_be_told_apart(tmp_path):
+    for word in ("first", "second"):
+        with supervised(f"echo {word}", tmp_path) as process:
+            assert wait_for(lambda: process.poll() is not None)
+            assert process.log_tail() == word
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert [line for line in lines if not line.startswith("===")] == ["first", "second"]
+    assert [
+        f"started by process {os.getpid()}: bash -c 'echo {w}'" in lines[i]
+        for w, i in (("first", 0), ("second", 2))
+    ]
+
+
+def test_a_command_sees_no_keys_and_its_log_tail_shows_none(tmp_path, monkeypatch):
+    monkeypatch.setenv("TEACHER_API_KEY", "canary-0123456789")
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
+    script = "echo [$TEACHER_API_KEY] $TOKENIZERS_PARALLELISM $OWN; echo canary-0123''456789"
+    with supervised(script, tmp_path, env={"OWN": "given"}) as process:
+        assert wait_for(lambda: process.poll() is not None)
+        assert process.log_tail() == "[] false given\n[secret]"

@@ -1,0 +1,151 @@
+"""Says in a plain sentence why a process failed: cause and remedy, from its exit status and what it printed.
+
+Who starts a process has a table of symptoms for it; those that any process can show are here. What stands first in the
+log is the cause: what follows are often its effects, which name other things.
+"""
+
+import logging
+import re
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from spot_core.processes.lines import severity
+
+_HARMLESS = re.compile(r"(?:\([^)]*\)\s+|\[[\w.:-]+\]:?\s+)*(?:INFO|DEBUG)\b")
+_MOST_QUOTED = 200
+
+
+@dataclass(frozen=True)
+class Symptom:
+    """What a log says, and what that means."""
+
+    name: str
+    pattern: re.Pattern[str]
+    """Searched in single lines."""
+    said: str
+    """Cause and remedy; ``{name}`` stands for a named group of the pattern."""
+    is_effect: bool = False
+    """It tells that another process is gone rather than why: it counts if nothing else is found."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Why a process failed."""
+
+    name: str
+    """Of the symptom."""
+    said: str
+
+
+def symptom(name: str, pattern: str, said: str, *, is_effect: bool = False) -> Symptom:
+    """A symptom whose pattern ignores case."""
+    return Symptom(name, re.compile(pattern, re.IGNORECASE), said, is_effect)
+
+
+EVERYWHERE = (
+    symptom(
+        "disk-full",
+        r"No space left on device|StorageFull|Disk quota exceeded|PytorchStreamWriter failed writing file",
+        "the disk is full. Free space where the store, the log or /tmp is; what was finished is kept, and a retry goes on",
+    ),
+    symptom(
+        "read-only",
+        r"Read-only file system",
+        "a file system it writes to is read-only. Look at the store's and /tmp's; what was finished is kept, and a retry "
+        "goes on",
+    ),
+    symptom(
+        "shared-memory",
+        r"Bus error|SIGBUS|unable to (?:open|allocate|mmap) shared memory|/dev/shm|insufficient shared memory",
+        "shared memory is used up. Give /dev/shm more room (docker run --shm-size=16g, or --ipc=host)",
+    ),
+    symptom(
+        "driver",
+        r"NVIDIA driver on your system is too old|CUDA driver version is insufficient|forward compatibility was attempted",
+        "the NVIDIA driver is too old for this CUDA. Update the driver (nvidia-smi shows it), or install a torch that is "
+        "built for the older one",
+    ),
+    symptom(
+        "no-gpu",
+        r"No CUDA GPUs are available|Found no NVIDIA driver|Torch not compiled with CUDA enabled|no CUDA-capable device|"
+        r"Failed to infer device type|libcuda\.so\.1: cannot open|CUDA error: invalid device ordinal",
+        "CUDA or the GPU was not found. Look at nvidia-smi and CUDA_VISIBLE_DEVICES, and whether the environment is made "
+        "for this machine: make setup DEVICE=gpu, or DEVICE=cpu where there is none",
+    ),
+    symptom(
+        "limit",
+        r"Too many open files|can't start new thread|Resource temporarily unavailable",
+        "a limit of the operating system is reached (files, threads or processes). Raise it: ulimit -n 65536; ulimit -u "
+        "unlimited; in a container the pids limit",
+    ),
+)
+"""Symptoms that do not hang on what was started."""
+
+_GPU_MEMORY = (
+    r"CUDA out of memory|CUDA error: out of memory|OutOfMemoryError|CUDNN_STATUS_ALLOC_FAILED|"
+    r"CUBLAS_STATUS_ALLOC_FAILED"
+)
+_HOST_MEMORY = (
+    r"can't allocate memory|Cannot allocate memory|\bMemoryError\b|std::bad_alloc|failed to map segment from shared "
+    r"object"
+)
+_KILLED = r"Signal 9 \(SIGKILL\)|exitcode\s*: -9\b|Failed core proc\(s\):.*: -9\b"
+"""What parents say of a child that SIGKILL ended."""
+
+_SIGNALS = {
+    signal.SIGKILL: "it was killed (SIGKILL), as the out-of-memory killer does when the host's memory is used up "
+    "(dmesg tells), and as a person can. {memory}",
+    signal.SIGBUS: "it ended with a bus error, as when /dev/shm or the disk is full. Give /dev/shm more room "
+    "(docker run --shm-size=16g), and look at df",
+    signal.SIGILL: "it met an instruction that this processor lacks: install packages that are built for it",
+    signal.SIGSEGV: "it crashed (SIGSEGV) in compiled code; the packages of the environment may not match: make setup",
+    signal.SIGABRT: "compiled code gave up (SIGABRT); the end of the log may say why",
+}
+
+
+@dataclass(frozen=True)
+class Symptoms:
+    """All that is known of how one kind of process fails."""
+
+    own: tuple[Symptom, ...]
+    """Its own symptoms; within a line those that stand first win."""
+    gpu_memory: str
+    """What to do when a GPU's memory is used up."""
+    host_memory: str
+    """What to do when the host's is."""
+
+    @cached_property
+    def every(self) -> tuple[Symptom, ...]:
+        """Its own symptoms, then those of any process."""
+        memory = (
+            symptom("gpu-memory", _GPU_MEMORY, f"out of GPU memory. {self.gpu_memory}"),
+            symptom("host-memory", _HOST_MEMORY, f"out of memory on the host. {self.host_memory}"),
+            symptom("killed", _KILLED, _SIGNALS[signal.SIGKILL].format(memory=self.host_memory)),
+        )
+        return (*self.own, *EVERYWHERE, *memory)
+
+
+def diagnose(status: int | None, lines: Sequence[str], symptoms: Symptoms) -> Finding | None:
+    """Why a process failed, if its clean log lines or its exit status (128 + N after signal N) tell."""
+    effect: Finding | None = None
+    for line in lines:
+        if _HARMLESS.match(line) or severity(line) == logging.WARNING:
+            continue
+        for one in symptoms.every:
+            if found := one.pattern.search(line):
+                groups = {name: (text or "")[:_MOST_QUOTED] for name, text in found.groupdict().items()}
+                finding = Finding(one.name, one.said.format(**groups))
+                if not one.is_effect:
+                    return finding
+                effect = effect or finding
+    return _by_signal(status, symptoms.host_memory) or effect
+
+
+def _by_signal(status: int | None, memory: str) -> Finding | None:
+    number = 0 if status is None else status - 128
+    if number not in _SIGNALS:
+        return None
+    ended_by = signal.Signals(number)
+    return Finding(ended_by.name, _SIGNALS[ended_by].format(memory=memory))
