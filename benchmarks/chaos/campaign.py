@@ -46,7 +46,7 @@ class Campaign(threading.Thread):
         super().__init__(daemon=True)
         self._topology, self._watch, self._count, self._pause = topology, watch, count, pause_seconds
         self._rng = random.Random(seed)
-        self._started = time.monotonic()
+        self._began = time.monotonic()
         self._over = threading.Event()
         self.injected: list[Injected] = []
         self.kinds = [kind for kind in FAULTS if topology.ground.mounted or not kind.needs_mount]
@@ -89,7 +89,7 @@ class Campaign(threading.Thread):
                 return
             stage = stage_of(self._topology.store)
             if kind.inject(self._topology, self._rng):
-                at = time.monotonic() - self._started
+                at = time.monotonic() - self._began
                 self.injected.append(Injected(kind.name, stage, round(at, 1)))
                 log.info("%5.0f s: fault %d, %s, in %s", at, len(self.injected), kind.name, stage)
                 return
@@ -105,7 +105,7 @@ class Campaign(threading.Thread):
 
     def note_recovery(self) -> None:
         """Gives every fault its time to recovery, once work was done after it."""
-        got_on = self._watch.got_on - self._started
+        got_on = self._watch.got_on - self._began
         for fault in self.injected:
             if fault.recovered is None and got_on > fault.at:
                 fault.recovered = round(got_on - fault.at, 1)

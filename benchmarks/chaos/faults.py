@@ -35,7 +35,7 @@ def _engines(topology: Topology) -> Targets:
 
 
 def _engine_cores(topology: Topology) -> Targets:
-    return list(topology.family.running("EngineCore"))
+    return list(topology.family.running("VLLM::"))
 
 
 def _ranks(topology: Topology) -> Targets:
