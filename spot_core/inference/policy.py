@@ -11,9 +11,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from spot_core.config.engine import EngineConfig, SamplingConfig
-from spot_core.errors import EngineError
+from spot_core.errors import DeclinedRequestError, EngineError, RefusedRequestError
 from spot_core.inference.client import ModelClient
-from spot_core.inference.server import SERVED_NAME, VllmServer
+from spot_core.inference.server import DEATH_SECONDS, SERVED_NAME, VllmServer
 
 log = logging.getLogger(__name__)
 
@@ -162,10 +162,11 @@ class Policy:
         """Awaits a finished task; if it failed because the server is going down, says that instead."""
         try:
             await task
+        except (RefusedRequestError, DeclinedRequestError):
+            raise  # who refuses lives
         except EngineError:
             if self._server is not None:
-                # The connection breaks a moment before the process is gone.
-                await asyncio.wait({watcher}, timeout=4 * _WATCH_SECONDS)
+                await asyncio.wait({watcher}, timeout=DEATH_SECONDS)
             if watcher.done():
                 await watcher
             raise

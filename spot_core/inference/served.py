@@ -8,15 +8,15 @@ from typing import Any
 
 from spot_core.config.engine import EngineConfig
 from spot_core.config.model import ModelConfig
-from spot_core.errors import EngineError, OutageError, TooLongError
+from spot_core.errors import DeclinedRequestError, EngineError, OutageError, RefusedRequestError, TooLongError
 from spot_core.inference.breaker import CircuitBreaker
 from spot_core.inference.client import ModelClient
-from spot_core.inference.server import SERVED_NAME, VllmServer
+from spot_core.inference.server import DEATH_SECONDS, SERVED_NAME, VllmServer
 from spot_core.models import load_tokenizer
 
 log = logging.getLogger(__name__)
 
-_DEATH_SECONDS = 2.0  # a connection breaks a moment before the process is gone
+_POLL_SECONDS = 0.2
 _MOST_FRUITLESS_STARTS = 2
 _MOST_DEATHS = 3  # of the server under one request: it may be the one that kills it
 _RETRIES = 1  # a server on this machine is up, or is started again
@@ -94,6 +94,8 @@ class ServedModel:
                     extra_body={"chat_template_kwargs": self._model.chat_template_kwargs, **extra_body},
                     idempotency_key=idempotency_key,
                 )
+            except (RefusedRequestError, DeclinedRequestError):
+                raise  # who refuses lives
             except EngineError as error:
                 if server is None or not await _died(server):
                     raise
@@ -187,7 +189,7 @@ class ServedModel:
 async def _died(server: VllmServer) -> bool:
     """Whether the server is gone, or goes within a moment."""
     with suppress(TimeoutError):
-        async with asyncio.timeout(_DEATH_SECONDS):
+        async with asyncio.timeout(DEATH_SECONDS):
             while not server.died:
-                await asyncio.sleep(_DEATH_SECONDS / 10)
+                await asyncio.sleep(_POLL_SECONDS)
     return server.died

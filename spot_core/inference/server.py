@@ -17,11 +17,14 @@ from spot_core.config.engine import EngineConfig
 from spot_core.devices import has_gpu
 from spot_core.errors import EngineError
 from spot_core.inference.symptoms import PORT, VLLM
+from spot_core.processes.guard import GRACE_SECONDS
 from spot_core.processes.supervised import SupervisedProcess
 
 log = logging.getLogger(__name__)
 
 SERVED_NAME = "policy"
+DEATH_SECONDS = 2 * GRACE_SECONDS
+"""How long after its connections broke a server may take until it is gone: its engine is given time to end."""
 _POLL_SECONDS = 0.5
 _SAY_SECONDS = 30.0
 _MOST_PORTS_LOST = 3

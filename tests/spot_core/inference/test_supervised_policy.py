@@ -51,6 +51,18 @@ def test_a_server_that_dies_is_started_again_and_asked_for_what_is_missing(tmp_p
     assert len(list((tmp_path / "logs").glob("vllm-*.log"))) == 3
 
 
+def test_a_server_whose_engine_takes_its_time_to_end_is_started_again(tmp_path, vllm, monkeypatch):
+    vllm(3, 1000)
+    program = server._command
+    lingers = "(trap 'sleep 2; exit' TERM; while :; do sleep 0.1; done) & exec \"$@\""
+    monkeypatch.setattr(server, "_command", lambda *about: ["bash", "-c", lingers, "-", *program(*about)])
+    answers = []
+    with Policy(tmp_path, ENGINE, log_folder=tmp_path / "logs") as policy:
+        policy.answer(requests(12), SAMPLING, lambda request, _: answers.append(request.question_id))
+        assert policy.starts == 2
+    assert sorted(answers) == sorted(f"q{n}" for n in range(12))
+
+
 def test_two_starts_without_an_answer_end_in_an_error_with_the_servers_log(tmp_path, vllm):
     vllm(4, 0, 0)
     with (

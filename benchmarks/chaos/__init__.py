@@ -1,0 +1,1 @@
+"""A whole run under faults, compared with an undisturbed one."""

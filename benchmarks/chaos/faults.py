@@ -1,0 +1,147 @@
+"""The faults: each finds its target among what this benchmark has started, and is healed by itself if it is temporary."""
+
+import random
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import psutil
+
+from benchmarks.chaos.processes import send
+from benchmarks.chaos.topology import Topology
+
+Targets = list[psutil.Process]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A kind of fault.
+
+    Attributes:
+        inject: does it and returns when it is over, or False if there is no target now.
+        weight: how often it is drawn, compared with the others.
+    """
+
+    name: str
+    inject: Callable[[Topology, random.Random], bool]
+    weight: float = 1.0
+    needs_mount: bool = False
+
+
+def _engines(topology: Topology) -> Targets:
+    api = "vllm.entrypoints.openai.api_server"
+    return [p for p in topology.family.running(api) if "spot_core.processes.guard" not in p.cmdline()]
+
+
+def _engine_cores(topology: Topology) -> Targets:
+    return list(topology.family.running("VLLM::"))
+
+
+def _ranks(topology: Topology) -> Targets:
+    return [p for p in topology.family.running("spot_core.training.worker") if not _starts(p)]
+
+
+def _starts(process: psutil.Process) -> bool:
+    """Whether this is the guard or torchrun, whose command lines hold that of the ranks."""
+    line = process.cmdline()
+    return "spot_core.processes.guard" in line or "spot_core.training.agent" in line
+
+
+def _signalled(
+    targets: Callable[[Topology], Targets], number: signal.Signals
+) -> Callable[[Topology, random.Random], bool]:
+    """Sends a signal to one of the targets."""
+
+    def inject(topology: Topology, rng: random.Random) -> bool:
+        found = targets(topology)
+        return bool(found) and send(rng.choice(found), number)
+
+    return inject
+
+
+def _worker(topology: Topology, rng: random.Random) -> bool:
+    process = rng.choice(topology.workers()).process
+    assert process is not None
+    if process.poll() is not None:
+        return False
+    process.kill()
+    return True
+
+
+def _worker_and_flow(topology: Topology, rng: random.Random) -> bool:
+    """A machine that is gone: nobody is left to say that the run has crashed."""
+    return (
+        bool(topology.family.flows())
+        and _worker(topology, rng)
+        and _signalled(_flows, signal.SIGKILL)(topology, rng)
+    )
+
+
+def _flows(topology: Topology) -> Targets:
+    return topology.family.flows()
+
+
+def _service(name: str) -> Callable[[Topology, random.Random], bool]:
+    """Kills a service with all of its processes."""
+
+    def inject(topology: Topology, rng: random.Random) -> bool:
+        process = topology.supervisor.named(name).process
+        assert process is not None
+        if process.poll() is not None:
+            return False
+        for child in psutil.Process(process.pid).children(recursive=True) if name == "server" else ():
+            send(child, signal.SIGKILL)
+        process.kill()
+        return True
+
+    return inject
+
+
+def _read_only(topology: Topology, rng: random.Random) -> bool:
+    topology.ground.read_only()
+    try:
+        time.sleep(rng.uniform(4, 12))
+    finally:
+        topology.ground.writable()
+    return True
+
+
+def _full(topology: Topology, rng: random.Random) -> bool:
+    """Full, and kept so although files are deleted meanwhile."""
+    until = time.monotonic() + rng.uniform(4, 12)
+    try:
+        while time.monotonic() < until:
+            topology.ground.fill()
+            time.sleep(0.2)
+    finally:
+        topology.ground.make_room()
+    return True
+
+
+def _oracle_cut(topology: Topology, rng: random.Random) -> bool:
+    if not topology.proxy.open:
+        return False
+    topology.proxy.cut()
+    try:
+        time.sleep(rng.uniform(3, 10))
+    finally:
+        topology.proxy.mend()
+    return True
+
+
+KILL, TERM = signal.SIGKILL, signal.SIGTERM
+FAULTS = (
+    Fault("kill -9 vLLM", _signalled(_engines, KILL)),
+    Fault("kill -9 EngineCore", _signalled(_engine_cores, KILL)),
+    Fault("kill -9 rank", _signalled(_ranks, KILL), weight=2),
+    Fault("kill -9 worker", _worker),
+    Fault("kill -9 flow process", _signalled(_flows, KILL)),
+    Fault("kill -9 worker and flow process", _worker_and_flow, weight=0.7),
+    Fault("SIGTERM flow process", _signalled(_flows, TERM)),
+    Fault("kill -9 Prefect server", _service("server")),
+    Fault("kill -9 PostgreSQL", _service("postgres"), weight=0.7),
+    Fault("store read-only", _read_only, needs_mount=True),
+    Fault("store full", _full, needs_mount=True),
+    Fault("network to the Oracle cut", _oracle_cut, weight=4),  # its target is there for a short time
+)

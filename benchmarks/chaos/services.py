@@ -1,0 +1,142 @@
+"""Services that are started again when they die, as systemd or Kubernetes would."""
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from spot_core.errors import EngineError
+
+_LOOK_SECONDS = 0.5
+_STOP_SECONDS = 20.0
+_BACK_OFF_SECONDS = 2.0
+
+
+@dataclass
+class Service:
+    """One service, in a session of its own.
+
+    Attributes:
+        user: whom it runs as; unset: us.
+        whole: its children go with it when it dies, as in a container.
+        stop_with: the signal that asks it to end.
+        starts: how often it was started.
+    """
+
+    name: str
+    command: list[str]
+    env: dict[str, str]
+    log_path: Path
+    cwd: Path
+    user: str | None = None
+    whole: bool = True
+    stop_with: signal.Signals = signal.SIGTERM
+    starts: int = 0
+    process: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
+
+    def start(self) -> None:
+        """Starts it, after the end of what is left of the one before."""
+        self._end_group(signal.SIGKILL)
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command,
+                env=self.env,
+                cwd=self.cwd,
+                user=self.user,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.starts += 1
+
+    @property
+    def died(self) -> bool:
+        return self.process is not None and self.process.poll() is not None
+
+    def stop(self) -> None:
+        """Asks it to end, and makes it."""
+        if self.process is None:
+            return
+        if self.process.poll() is None:
+            self.process.send_signal(self.stop_with)
+        try:
+            self.process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self._end_group(signal.SIGKILL)
+
+    def _end_group(self, number: signal.Signals) -> None:
+        if self.process is None or not self.whole:
+            return
+        try:
+            os.killpg(self.process.pid, number)
+        except ProcessLookupError:
+            return
+
+    def log_tail(self, lines: int = 30) -> str:
+        """The end of its log."""
+        return "\n".join(self.log_path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+
+
+class Supervisor:
+    """Starts services in order, and again when they die; stops them in reverse order."""
+
+    def __init__(self) -> None:
+        self.services: list[Service] = []
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._lock = threading.Lock()
+
+    def add(self, service: Service) -> Service:
+        """Starts a service and looks after it."""
+        service.start()
+        with self._lock:
+            self.services.append(service)
+        if not self._thread.is_alive():
+            self._thread.start()
+        return service
+
+    def named(self, name: str) -> Service:
+        return next(service for service in self.services if service.name == name)
+
+    def restarts(self) -> int:
+        """How often a service had to be started again."""
+        return sum(service.starts - 1 for service in self.services)
+
+    def _watch(self) -> None:
+        started: dict[str, float] = {}
+        while not self._over.wait(_LOOK_SECONDS):
+            with self._lock:
+                for service in self.services:
+                    # One that dies at once (its database is away) is not started in a tight loop.
+                    if service.died and time.monotonic() - started.get(service.name, 0.0) > _BACK_OFF_SECONDS:
+                        started[service.name] = time.monotonic()
+                        service.start()
+
+    def close(self) -> None:
+        """Stops all of them."""
+        self._over.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        for service in reversed(self.services):
+            service.stop()
+
+
+def until(condition: Callable[[], bool], seconds: float, what: str, *, log: Service | None = None) -> None:
+    """Waits for a condition.
+
+    Raises:
+        EngineError: it did not come to be; with the end of the service's log.
+    """
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            said = f". The end of its log:\n{log.log_tail()}" if log is not None else ""
+            raise EngineError(f"not within {seconds:g} s: {what}{said}")
+        time.sleep(0.3)
