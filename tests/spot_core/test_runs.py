@@ -6,7 +6,7 @@ import pytest
 
 from spot_core.artifacts import Recipe
 from spot_core.config.spot import SpotConfig
-from spot_core.errors import ConfigError
+from spot_core.errors import ConfigError, PersonNeededError
 from spot_core.runs import Run
 
 RECIPE = Recipe("questions", {"kind": "test"}, {"source": "0" * 64}, 1)
@@ -46,6 +46,34 @@ def test_the_same_name_with_other_settings_is_refused_naming_them(tmp_path):
     with pytest.raises(ConfigError, match=r"'one' is taken .*\(in train\)"):
         Run.create(config(tmp_path, train={"objective": "dpo"}), "one")
     Run.create(config(tmp_path, train={"objective": "dpo"}), "two")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"dispatch": {"stages": "deployments", "gpu_limit": None}},
+        {"engine": {"gpu_memory_utilization": 0.5, "concurrency": 7, "base_url": "http://127.0.0.1:8000/v1"}},
+    ],
+)
+def test_a_run_may_go_on_elsewhere_or_faster(tmp_path, changed):
+    run = Run.create(config(tmp_path), "one")
+    run.use("questions", write(run), reused=False)
+    again = Run.create(config(tmp_path, **changed), "one")
+    assert again.record.used == run.record.used
+    assert Run.open(tmp_path / "store", "one").config == config(tmp_path, **changed)
+
+
+def test_what_decides_the_answers_of_an_engine_makes_another_run(tmp_path):
+    Run.create(config(tmp_path), "one")
+    with pytest.raises(ConfigError, match=r"\(in engine\)"):
+        Run.create(config(tmp_path, engine={"dtype": "bfloat16"}), "one")
+
+
+def test_what_a_stage_needs_a_person_for_outlives_its_process(tmp_path):
+    run = Run.create(config(tmp_path), "one")
+    run.wait("rectify", PersonNeededError("6 wait", page="# 6", wait_days=2, key="k"))
+    wait = Run.open(tmp_path / "store", "one").record.waits["rectify"]
+    assert wait.model_dump() == {"message": "6 wait", "page": "# 6", "wait_days": 2, "key": "k"}
 
 
 def test_going_on_keeps_what_was_done(tmp_path):
