@@ -22,6 +22,7 @@ REAL = {
     "vllm-hostmem": ("host-memory", "engine.max_model_len"),
     "vllm-badarg": ("argument", "does not know the argument --no-such-option. Look at engine.extra_args"),
     "vllm-arch2": ("architecture", "['NoSuchForCausalLM']"),
+    "vllm-nomodel": ("no-model", "there is no such model. Look at model.path"),
     "vllm-remote": ("remote-code", "model.trust_remote_code=true"),
 }
 
