@@ -77,9 +77,16 @@ def _follow(submitted: FlowRun, console: Console) -> int:
             )
             return WAITS_STATUS
         if not state.is_completed():
-            console.print(f"run {final.name} {state.name}: {state.message}", style="red", markup=False)
+            console.print(
+                f"run {final.name} {state.name}: {state.message}", style="red", markup=False, soft_wrap=True
+            )
             for child in _children(client, final.id):
-                if child.state is not None and child.state.is_failed():
+                # What the run says of a stage it called, it says in the stage's words.
+                if (
+                    child.state is not None
+                    and child.state.is_failed()
+                    and child.state.message != state.message
+                ):
                     console.print(f"stage {child.name}: {child.state.message}", style="red", markup=False)
             console.print(
                 f"what was done is kept. After mending the cause: prefect flow-run retry {final.id}\n{address}",

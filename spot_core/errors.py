@@ -41,6 +41,10 @@ class ArtifactError(SpotError, RuntimeError):
     """An artifact is missing, incomplete or does not match its manifest."""
 
 
+class StorageError(SpotError, RuntimeError):
+    """A file cannot be written: its file system is full or read-only. What was finished is kept."""
+
+
 class PersonNeededError(SpotError):
     """Work that waits for a person: edits to make, or an estimate to confirm. Nothing is lost meanwhile.
 

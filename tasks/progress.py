@@ -12,6 +12,7 @@ from prefect.exceptions import PrefectHTTPStatusError
 from prefect.logging import get_run_logger
 
 from spot_core.pipeline.progress import Progress
+from tasks.cancellation import heeding_cancellation
 
 _PUBLISH_SECONDS = 2.0
 _LOG_SECONDS = 30.0
@@ -65,7 +66,8 @@ def progress_artifact(what: str, *, unit: str) -> Iterator[Progress]:
     thread = threading.Thread(target=context.run, args=(keep_publishing,), daemon=True)
     thread.start()
     try:
-        yield report
+        with heeding_cancellation():
+            yield report
         if not latest:
             show(100.0, f"{what}: reused")
     finally:

@@ -1,5 +1,6 @@
 """An append-only journal: a row given to it survives kill -9 of the process that wrote it."""
 
+import errno
 import fcntl
 import json
 import logging
@@ -114,11 +115,16 @@ class Journal:
             OSError: the disk is full or gone. The journal keeps every earlier record.
         """
         data = _encode(record)
-        written = os.write(self._fd, data)
+        try:
+            written = os.write(self._fd, data)
+        except OSError as error:
+            error.filename = str(self.path)
+            raise
         if written != len(data):
             os.ftruncate(self._fd, self._whole)
             os.lseek(self._fd, self._whole, os.SEEK_SET)
-            raise OSError(f"{self.path}: only {written} of {len(data)} bytes were written; is the disk full?")
+            said = f"only {written} of {len(data)} bytes were written"
+            raise OSError(errno.ENOSPC, said, str(self.path))
         self._whole += written
         return self._whole - written
 

@@ -25,7 +25,7 @@ VLLM = Symptoms(
         symptom(
             "context",
             r"User-specified max_model_len \((?P<asked>\d+)\) is greater than the derived max_model_len"
-            r"[^0-9]*(?:=|is )(?P<most>[\d.]+)",
+            r"[^0-9]*(?:=|is )(?P<most>\d+)",
             "engine.max_model_len = {asked} is longer than the model's own limit of {most} tokens. Lower it, and "
             "rollout.max_new_tokens with it",
         ),
@@ -69,7 +69,7 @@ VLLM = Symptoms(
         ),
         symptom(
             "weights",
-            r"Cannot find any model weights with|SafetensorError|Error while deserializing header|"
+            r"Cannot find any model weights with|SafetensorError: (?!Error while serializing)|Error while deserializing header|"
             r"Unable to load weights|checkpoint is corrupt",
             "the model's weights are missing or damaged. Fetch the model again (model.path), or make the checkpoint anew",
         ),

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from spot_core.artifacts import Artifact, ArtifactWriter
+from spot_core.disk import plain_disk_errors
 from spot_core.errors import ConfigError
 from spot_core.inference.policy import Policy
 from spot_core.inference.prompts import PromptRenderer
@@ -33,20 +34,22 @@ def produce(run: Run, node: Node, make: Callable[[ArtifactWriter], None]) -> Art
 
     Raises:
         ConfigError: an input of it is missing.
+        StorageError: the disk is full or read-only.
     """
     if node.recipe is None:
         raise ConfigError(
             f"{node.name} of run {run.name!r} cannot be made yet: the stage before it is not complete. "
             "Run that one first, or the flow spot/full, which makes whatever is missing"
         )
-    at_least = run.target(node.recipe)
-    with run.store.write(node.recipe, at_least=at_least) as slot:
-        if reused := isinstance(slot, Artifact):
-            log.info("%s: reusing %s/%s/%d", node.name, slot.stage, slot.key, slot.generation)
-        else:
-            make(slot)
-    artifact = run.store.get(node.recipe, at_least=at_least)
-    run.use(node.name, artifact, reused=reused)
+    with plain_disk_errors(run.store.root):
+        at_least = run.target(node.recipe)
+        with run.store.write(node.recipe, at_least=at_least) as slot:
+            if reused := isinstance(slot, Artifact):
+                log.info("%s: reusing %s/%s/%d", node.name, slot.stage, slot.key, slot.generation)
+            else:
+                make(slot)
+        artifact = run.store.get(node.recipe, at_least=at_least)
+        run.use(node.name, artifact, reused=reused)
     return artifact
 
 

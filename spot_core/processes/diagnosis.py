@@ -14,7 +14,8 @@ from functools import cached_property
 from spot_core.processes.lines import severity
 
 _HARMLESS = re.compile(r"(?:\([^)]*\)\s+|\[[\w.:-]+\]:?\s+)*(?:INFO|DEBUG)\b")
-_MOST_QUOTED = 200
+_MOST_QUOTED = 200  # characters of a group
+_MOST_OF_A_LINE = 300
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,9 @@ class Finding:
     name: str
     """Of the symptom."""
     said: str
+    """Cause and remedy."""
+    line: str = ""
+    """Where the log says so."""
 
 
 def symptom(name: str, pattern: str, said: str, *, is_effect: bool = False) -> Symptom:
@@ -136,7 +140,7 @@ def diagnose(status: int | None, lines: Sequence[str], symptoms: Symptoms) -> Fi
         for one in symptoms.every:
             if found := one.pattern.search(line):
                 groups = {name: (text or "")[:_MOST_QUOTED] for name, text in found.groupdict().items()}
-                finding = Finding(one.name, one.said.format(**groups))
+                finding = Finding(one.name, one.said.format(**groups), line[:_MOST_OF_A_LINE].strip())
                 if not one.is_effect:
                     return finding
                 effect = effect or finding

@@ -155,9 +155,13 @@ class SupervisedProcess:
     def account(self, what: str, symptoms: Symptoms, *, then: str = "") -> str:
         """What happened and why as far as it is known; in lines of their own what to do ``then``, and the end of the log."""
         found = self.diagnosis(symptoms)
-        said = f"{what}: {found.said}" if found else what
+        parts = [f"{what}: {found.said}" if found else what]
+        if found and found.line:
+            parts.append(f"It says: {found.line}")
+        if then:
+            parts.append(then)
         tail = self.log_tail() or "(nothing was written)"
-        return "\n".join([said, *([then] if then else []), f"The end of {self.log_path.absolute()}:", tail])
+        return "\n".join([*parts, f"The end of {self.log_path.absolute()}:", tail])
 
     def _lines(self) -> list[str]:
         with self.log_path.open("rb") as file:

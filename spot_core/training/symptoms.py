@@ -31,7 +31,7 @@ TRAINING = Symptoms(
         ),
         symptom(
             "weights",
-            r"SafetensorError|Error while deserializing header|no file named .*model\.safetensors",
+            r"SafetensorError: (?!Error while serializing)|Error while deserializing header|no file named .*model\.safetensors",
             "the model's weights are missing or damaged. Fetch the model again (model.path)",
         ),
         symptom(

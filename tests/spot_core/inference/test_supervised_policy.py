@@ -2,7 +2,9 @@
 
 import json
 import sys
+from urllib.parse import urlsplit
 
+import httpx2
 import psutil
 import pytest
 
@@ -72,6 +74,7 @@ def test_two_starts_without_an_answer_end_in_an_error_with_the_servers_log(tmp_p
     ):
         sample(tmp_path, policy, journal)
     assert "2 starts in a row" in str(caught.value)
+    assert "out of GPU memory. Lower engine.gpu_memory_utilization" in str(caught.value)
     assert fake_openai.LAST_WORDS in str(caught.value)
     kept = {record["question_id"] for record in Journal(tmp_path / "rows.jsonl")}
     assert len(kept) == 4
@@ -136,3 +139,27 @@ def test_the_real_command_sends_no_defaults_of_the_model_and_listens_on_this_mac
     assert command[command.index("--max-model-len") + 1] == "100"
     assert "--trust-remote-code" not in command
     assert "--trust-remote-code" in server._command(tmp_path, ENGINE, 1234, True)
+
+
+def test_a_port_that_another_server_took_leads_to_another_port(tmp_path, vllm, fake, monkeypatch, caplog):
+    """The other one answers for its health as ours would: it must not be taken for ours."""
+    vllm(1000, 1000)
+    taken, free = urlsplit(fake.base_url).port, server._free_port()
+    ports = iter([taken, free])
+    monkeypatch.setattr(server, "_free_port", lambda: next(ports))
+    started = server.VllmServer(tmp_path, ENGINE, log_path=tmp_path / "log")
+    with caplog.at_level("WARNING"), started:
+        assert (started.port, started.ports_lost) == (free, 1)
+        assert httpx2.get(f"http://127.0.0.1:{free}/health", trust_env=False).status_code == 200
+    assert f"port {taken} was free and is taken now" in caplog.text
+    assert (tmp_path / "log").read_text().count("=== ") == 2
+    assert fake.asked == []
+
+
+def test_ports_that_are_always_taken_end_in_an_error_that_says_so(tmp_path, vllm, fake, monkeypatch):
+    vllm(*9 * [1000])
+    monkeypatch.setattr(server, "_free_port", lambda: urlsplit(fake.base_url).port)
+    started = server.VllmServer(tmp_path, ENGINE, log_path=tmp_path / "log")
+    with pytest.raises(EngineError, match="its port is in use by another process"), started:
+        pass
+    assert started.ports_lost == server._MOST_PORTS_LOST

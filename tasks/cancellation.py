@@ -1,0 +1,68 @@
+"""Lets a run that is cancelled end, although the worker that should end it is gone.
+
+The worker that started a flow's process ends it when the run is cancelled. After kill -9 of the worker the process
+lives on and finishes its run; but then nobody hears of a cancellation, neither a new worker nor Prefect's engine
+(3.7.7): the run would stay Cancelling, with its engines, until its work is done. So the process looks by itself.
+"""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.exceptions import PrefectHTTPStatusError
+from prefect.logging import get_logger
+from prefect.states import Cancelled
+
+LOOK_SECONDS = 5.0
+WORKER_SECONDS = 10.0
+"""How long the worker has for it."""
+
+
+@contextmanager
+def heeding_cancellation() -> Iterator[None]:
+    """Meanwhile, ends this process as a worker would if its flow run is cancelled and the worker does not."""
+    flow_run_id = os.environ.get("PREFECT__FLOW_RUN_ID")
+    if flow_run_id is None:  # no worker has started this process: it is called as a function
+        yield
+        return
+    over = threading.Event()
+    thread = threading.Thread(target=_watch, args=(UUID(flow_run_id), over), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _watch(flow_run_id: UUID, over: threading.Event) -> None:
+    since: float | None = None
+    with get_client(sync_client=True) as client:
+        while not over.wait(LOOK_SECONDS):
+            try:
+                if not _is_cancelling(client, flow_run_id):
+                    since = None
+                    continue
+                since = since or time.monotonic()
+                if time.monotonic() - since >= WORKER_SECONDS:
+                    _end(client, flow_run_id)
+                    return
+            except (PrefectHTTPStatusError, httpx.TransportError) as error:
+                get_logger().debug("cannot look whether the run is cancelled (%s); looking again", error)
+
+
+def _is_cancelling(client: SyncPrefectClient, flow_run_id: UUID) -> bool:
+    state = client.read_flow_run(flow_run_id).state
+    return state is not None and state.is_cancelling()
+
+
+def _end(client: SyncPrefectClient, flow_run_id: UUID) -> None:
+    said = "cancelled; the worker that started it is gone, so the process ends itself"
+    client.set_flow_run_state(flow_run_id, Cancelled(message=said), force=True)
+    os.kill(os.getpid(), signal.SIGTERM)  # the engine unwinds: engines and ranks end with their contexts

@@ -1,0 +1,148 @@
+"""What a log means is told from its first cause. The logs in `logs/` are of real failures, cut to what matters here."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from spot_core.inference.symptoms import VLLM
+from spot_core.processes.diagnosis import Finding, diagnose
+from spot_core.processes.lines import clean
+from spot_core.processes.supervised import SupervisedProcess
+from spot_core.training.symptoms import TRAINING
+from tests.e2e.conftest import eventually
+
+LOGS = Path(__file__).parent / "logs"
+REAL = {
+    "vllm-port": ("port", "in use by another process"),
+    "vllm-context": (
+        "context",
+        "engine.max_model_len = 100000 is longer than the model's own limit of 256 tokens",
+    ),
+    "vllm-hostmem": ("host-memory", "engine.max_model_len"),
+    "vllm-badarg": ("argument", "does not know the argument --no-such-option. Look at engine.extra_args"),
+    "vllm-arch2": ("architecture", "['NoSuchForCausalLM']"),
+    "vllm-nomodel": ("no-model", "there is no such model. Look at model.path"),
+    "vllm-remote": ("remote-code", "model.trust_remote_code=true"),
+}
+
+
+def found_in(log: str, symptoms=VLLM, status: int = 1) -> Finding | None:
+    return diagnose(status, [clean(line) for line in log.splitlines()], symptoms)
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_a_real_log_is_understood(name: str) -> None:
+    symptom, said = REAL[name]
+    found = found_in((LOGS / f"{name}.log").read_text(encoding="utf-8"))
+    assert found is not None
+    assert found.name == symptom
+    assert said in found.said
+
+
+def test_every_real_log_has_an_expectation() -> None:
+    assert {path.stem for path in LOGS.glob("*.log")} == REAL.keys()
+
+
+# Taken from the sources of vLLM 0.32, torch 2.13 and the NVIDIA driver: they need a GPU.
+CITED = [
+    (VLLM, "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.", "engine.gpu_memory_utilization"),
+    (TRAINING, "[rank3]: torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.", "train.micro_batch_tokens"),
+    (
+        VLLM,
+        "ValueError: Free memory on device cuda:0 (11.2/79.1 GiB) on startup is less than desired GPU memory utilization "
+        "(0.9, 71.2 GiB). Decrease GPU memory utilization or reduce GPU memory used by other processes.",
+        "only 11.2 of 79.1 GiB of GPU memory are free",
+    ),
+    (
+        VLLM,
+        "ValueError: To serve at least one request with the model's max seq len (40960), (5.63 GiB KV cache is needed, "
+        "which is larger than the available KV cache memory (1.2 GiB). Based on the available memory, the estimated "
+        "maximum model length is 8720.",
+        "it takes 5.63 GiB and 1.2 GiB are there",
+    ),
+    (VLLM, "ValueError: No available memory for the cache blocks. Try increasing `gpu_memory_utilization`", "no memory is left"),
+    (VLLM, "RuntimeError: No CUDA GPUs are available", "CUDA_VISIBLE_DEVICES"),
+    (TRAINING, "RuntimeError: Found no NVIDIA driver on your system.", "make setup DEVICE=gpu"),
+    (VLLM, "RuntimeError: The NVIDIA driver on your system is too old (found version 11040).", "Update the driver"),
+    (TRAINING, "RuntimeError: unable to open shared memory object </torch_1> in read-write mode", "/dev/shm"),
+    (TRAINING, "OSError: [Errno 28] No space left on device", "the disk is full"),
+    (
+        TRAINING,
+        "SafetensorError: Error while serializing: I/O error: No space left on device (os error 28)",
+        "the disk is full",
+    ),
+    (TRAINING, "RuntimeError: [PytorchStreamWriter failed writing file data/3: file write failed", "the disk is full"),
+    (VLLM, "RuntimeError: Engine core initialization failed. Failed core proc(s): {'EngineCore_DP0': -9}", "was killed"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("symptoms", "line", "said"), CITED)
+def test_a_cited_message_is_understood(symptoms, line: str, said: str) -> None:
+    found = found_in(f"loading\n{line}\nthe end", symptoms)
+    assert found is not None
+    assert said in found.said
+    assert found.line in line
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        "",
+        "INFO 11-24 23:03:04 [args.py:1] non-default args: {'trust_remote_code=True'}",
+        "(APIServer pid=1) WARNING 11-24 23:03:04 [system_utils.py:255] Found ulimit of 20000: this can cause errors like "
+        "`OSError: [Errno 24] Too many open files`",
+        "WARNING 11-24 23:03:04 [parallel.py:746] Address already in use. Retrying with a new port.",
+        "ValueError: nobody knows this one",
+    ],
+)
+def test_what_is_no_failure_or_unknown_is_not_explained(log: str) -> None:
+    assert found_in(log) is None
+
+
+def test_the_first_cause_wins_over_what_follows_from_it() -> None:
+    found = found_in(
+        "[rank0]: RuntimeError: [gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:4321\n"
+        "[rank1]: OSError: [Errno 28] No space left on device\n"
+        "[rank1]: torch.OutOfMemoryError: CUDA out of memory.",
+        TRAINING,
+    )
+    assert found is not None
+    assert found.name == "disk-full"
+
+
+def test_a_lost_connection_counts_only_if_nothing_else_is_known() -> None:
+    lost = (
+        "[rank0]: RuntimeError: [gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:4321"
+    )
+    killed = "  Signal 9 (SIGKILL) received by PID 71"
+    alone, with_cause = found_in(lost, TRAINING), found_in(f"{lost}\n{killed}", TRAINING)
+    assert alone is not None and alone.name == "network"
+    assert with_cause is not None and with_cause.name == "killed"
+
+
+@pytest.mark.parametrize(
+    ("ended_by", "said"),
+    [(signal.SIGKILL, "out-of-memory killer"), (signal.SIGBUS, "/dev/shm"), (signal.SIGILL, "processor")],
+)
+def test_a_signal_explains_what_the_log_does_not(tmp_path, ended_by: signal.Signals, said: str) -> None:
+    """On a real process."""
+    command = ["bash", "-c", f"echo working; kill -{ended_by.value} $$"]
+    with SupervisedProcess(command, name="it", log_path=tmp_path / "log") as process:
+        eventually(lambda: process.poll() is not None, 20, "it ends")
+        account = process.account("it ended", VLLM)
+    first, *_, last = account.splitlines()
+    assert first.startswith("it ended: ") and said in first
+    assert last == "working"
+
+
+def test_a_python_program_that_runs_out_of_memory_is_understood(tmp_path) -> None:
+    """On a real process: a limit of address space stands for a host without memory."""
+    program = "import resource; resource.setrlimit(resource.RLIMIT_AS, (2**28, 2**28)); bytearray(2**30)"
+    with SupervisedProcess(["python3", "-c", program], name="it", log_path=tmp_path / "log") as process:
+        eventually(lambda: process.poll() is not None, 20, "it ends")
+        account = process.account("it ended", TRAINING)
+    assert account.startswith(
+        "it ended: out of memory on the host. Free memory on the host, lower train.ranks"
+    )
+    assert "\nIt says: MemoryError\n" in account
