@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from spot_core.artifacts import Artifact, ArtifactWriter
-from spot_core.config.oracle import in_order
+from spot_core.config.oracle import OpenAIOracleConfig, in_order
 from spot_core.config.spot import SpotConfig
 from spot_core.errors import PersonNeededError
 from spot_core.oracles.base import Oracle
@@ -19,7 +19,7 @@ from spot_core.oracles.model import ModelOracle
 from spot_core.oracles.replies import ReplyJournal
 from spot_core.pipeline.answering import Answering, Row, answers, attempt_of, journal_prefix, key_of
 from spot_core.pipeline.failures import failures_at
-from spot_core.pipeline.oracles import Portion, Secret, connections, no_secrets, open_oracles
+from spot_core.pipeline.oracles import Portion, Secret, no_secrets, open_oracles
 from spot_core.pipeline.progress import Progress, silent
 from spot_core.pipeline.running_cost import RunningCost, spent_usd
 from spot_core.pipeline.shards import Journals, Mapper, Seen, divided
@@ -158,7 +158,8 @@ class Asking:
                     seen(row)
 
     def _elsewhere(self, mapper: Mapper, rows: list[int], spent: Mapping[str, Spending]) -> None:
-        at_once = min(mapper.at_once, *(connections(o) for o in in_order(self.config.rectify.oracle)))
+        asked = [o for o in in_order(self.config.rectify.oracle) if isinstance(o, OpenAIOracleConfig)]
+        at_once = min([mapper.at_once, *(oracle.concurrency for oracle in asked)])
         shards = divided([rows], mapper.pieces(len(rows)))
         checker = self.config.filter.model_copy(update={"workers": mapper.checking_processes})
         work = Answering(
