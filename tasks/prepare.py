@@ -6,11 +6,13 @@ from spot_core.pipeline import stages
 from spot_core.report import pages
 from spot_core.runs import Run
 from tasks.publish import publish
+from tasks.sharding import require_engine
 
 
 @task(name="read questions")
 def prepare(run_name: str, store: str) -> None:
     """Reads and checks every input, before any engine starts."""
     run = Run.open(store, run_name)
+    require_engine(run.config.sharding)
     artifacts = stages.prepare(run)
     publish("inputs", pages.inputs(run, artifacts))

@@ -13,6 +13,7 @@ from spot_core.report.rectify_report import STATISTICS, write_report
 from spot_core.runs import Run
 from tasks.progress import progress_artifact
 from tasks.publish import publish, publish_table
+from tasks.sharding import mapper_of
 
 
 @task(name="rectify failures")
@@ -26,6 +27,7 @@ def rectify_failures(run_name: str, store: str) -> PersonNeededError | None:
                 progress,
                 on_estimate=lambda told: publish("rectify-estimate", estimate_page(told)),
                 secret=secret,
+                mapper=mapper_of(run.config.sharding, of="failures"),
             )
     except PersonNeededError as needed:
         return needed

@@ -2,19 +2,24 @@
 
 import logging
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
+from itertools import islice
 
 import pyarrow.compute as pc
 
 from spot_core.artifacts import Artifact
 from spot_core.config.spot import FilterConfig
 from spot_core.oracles.base import Failure
+from spot_core.oracles.human import Key
 from spot_core.pipeline.pass_rates import right_by_question
 
 log = logging.getLogger(__name__)
 
 BOUNDARY = 0.5
 """Pass rate at which a question says most: the policy can solve it and does not do so reliably."""
+_FEW_ROWS = 1_000
+_COLUMNS = [field.name for field in fields(Failure)]
 
 
 @dataclass(frozen=True)
@@ -25,8 +30,8 @@ class _Response:
     tokens: int
 
 
-def failures_of(filtered: Artifact, config: FilterConfig) -> list[Failure]:
-    """The rows of a filter artifact that the Oracle is asked about, in their order."""
+def failure_rows(filtered: Artifact, config: FilterConfig) -> dict[int, Key]:
+    """The rows of a filter artifact that the Oracle is asked about, in their order, with question_id and sample."""
     responses = _responses(filtered)
     chosen = _chosen(responses, config)
     log.info(
@@ -35,22 +40,17 @@ def failures_of(filtered: Artifact, config: FilterConfig) -> list[Failure]:
         sum(response.verdict in config.take for response in responses),
         config.keep,
     )
-    return [
-        Failure(
-            question_id=row["question_id"],
-            sample=row["sample"],
-            question=row["question"],
-            answer=row["answer"],
-            response=row["response"],
-            response_token_ids=row["response_token_ids"],
-            prompt_token_ids=row["prompt_token_ids"],
-            finish_reason=row["finish_reason"],
-            checker=row["checker"],
-            metadata=row["metadata"],
-        )
-        for row in filtered.rows_as_dicts()
-        if (row["question_id"], row["sample"]) in chosen
-    ]
+    keys = ((response.question_id, response.sample) for response in responses)
+    return {row: key for row, key in enumerate(keys) if key in chosen}
+
+
+def failures_at(filtered: Artifact, rows: Iterable[int]) -> Iterator[Failure]:
+    """The failures in these rows of a filter artifact; few are in memory at a time."""
+    numbers = iter(rows)
+    while some := list(islice(numbers, _FEW_ROWS)):
+        found = filtered.rows_at(some, columns=_COLUMNS)
+        for number in some:
+            yield Failure(**found.pop(number))
 
 
 def _responses(filtered: Artifact) -> list[_Response]:
@@ -63,7 +63,7 @@ def _responses(filtered: Artifact) -> list[_Response]:
     return responses
 
 
-def _chosen(responses: list[_Response], config: FilterConfig) -> set[tuple[str, int]]:
+def _chosen(responses: list[_Response], config: FilterConfig) -> set[Key]:
     """Keys of the failures to take: first within each question, then among questions."""
     by_question: dict[str, list[_Response]] = defaultdict(list)
     for response in responses:

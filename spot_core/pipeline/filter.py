@@ -1,14 +1,13 @@
 """Stage 2: check every final answer; the failures go on."""
 
-import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from spot_core.artifacts import Artifact, ArtifactWriter, Recipe, schemas
 from spot_core.artifacts.batches import regrouped
-from spot_core.artifacts.journal import Journal
 from spot_core.artifacts.writer import ROWS_PER_GROUP
 from spot_core.checker import CHECKER_VERSION, CheckerPool, CheckItem
 from spot_core.config.checker import CheckerConfig
@@ -16,12 +15,12 @@ from spot_core.devices import cores
 from spot_core.pipeline import verdicts
 from spot_core.pipeline.pass_rates import pass_rate_statistics
 from spot_core.pipeline.progress import Progress, silent
+from spot_core.pipeline.shards import Journals, Mapper, Record, Seen, Shard, batches_of, divided, unseen
 from spot_core.pipeline.verdicts import Tally
-
-log = logging.getLogger(__name__)
 
 CODE_VERSION = 2
 _DECIDING = {"kind", "tolerance", "answer_prefixes", "timeout_seconds", "memory_gb"}
+_CHECKED = ["response", "answer", "finish_reason", "checker", "metadata"]
 
 
 def checker_settings(checker: CheckerConfig) -> dict[str, Any]:
@@ -56,43 +55,75 @@ def recipe(checker: CheckerConfig, *, rollout: Artifact) -> Recipe:
     return Recipe("filter", checker_settings(checker), {"rollout": rollout.digest}, CODE_VERSION)
 
 
+@dataclass(frozen=True)
+class Checking:
+    """Checks the rows of a shard, which follow each other; see `spot_core.pipeline.shards.Work`."""
+
+    rollout: Artifact
+    checker: CheckerConfig
+    journals: Journals
+
+    def __call__(self, shard: Shard, seen: Seen = unseen) -> None:
+        """Adds a verdict for every row that has none; each journal is named after the row that it begins with."""
+        rows = range(shard.rows[0], shard.rows[-1] + 1)
+        with open_checker(self.checker) as pool:
+            for missing in verdicts.missing(self.journals, rows):
+                with self.journals.open(verdicts.prefix(missing.start)) as journal:
+                    for record in verdicts.records(pool.check_many(self._items(missing))):
+                        journal.append(record)
+                        seen(record)
+
+    def _items(self, rows: range) -> Iterator[CheckItem]:
+        for batch in batches_of(self.rollout, rows, columns=_CHECKED):
+            for row in batch.to_pylist():
+                yield item_of(self.checker, row["response"], row)
+
+
 def make(
-    writer: ArtifactWriter, checker: CheckerConfig, *, rollout: Artifact, on_progress: Progress = silent
+    writer: ArtifactWriter,
+    checker: CheckerConfig,
+    *,
+    rollout: Artifact,
+    on_progress: Progress = silent,
+    mapper: Mapper | None = None,
 ) -> None:
-    """Checks every response of a rollout; all rows are kept, with their verdict."""
-    journal = writer.journal("verdicts")
-    tally = Tally()
-    for record in journal:
-        tally.add(record)
-    with open_checker(checker) as pool:
-        # Verdicts come in the order of the rows, so their number says where to go on.
-        for record in verdicts.records(pool.check_many(_items(rollout, checker, skip=tally.rows))):
-            journal.append(record)
-            tally.add(record)
-            on_progress(tally.rows, rollout.rows)
-    judged = (verdict for record in journal for verdict in record["verdict"])
-    statistics = _statistics(rollout, tally) | pass_rate_statistics(rollout, judged)
-    writer.complete_batches(_joined(rollout, journal), statistics=statistics)
+    """Checks every response of a rollout; all rows are kept, with their verdict.
+
+    Without a ``mapper`` all is done in this process and its checking processes.
+    """
+    journals = Journals(writer.work / "verdicts")
+    missing = verdicts.missing(journals, range(rollout.rows))
+    done = rollout.rows - sum(map(len, missing))
+
+    def seen(record: Record) -> None:
+        nonlocal done
+        done += len(record["verdict"])
+        on_progress(min(done, rollout.rows), rollout.rows)
+
+    if mapper is None:
+        work = Checking(rollout, checker, journals)
+        for shard in divided(missing, pieces=1):
+            work(shard, seen)
+    elif missing:
+        processes = {"workers": mapper.checking_processes}
+        work = Checking(rollout, checker.model_copy(update=processes), journals)
+        mapper.run(work, divided(missing, mapper.pieces(rollout.rows - done)), seen)
+    assert not verdicts.missing(journals, range(rollout.rows)), "every shard is done"
+    writer.complete_batches(_joined(rollout, journals), statistics=_statistics(rollout, journals))
 
 
-def _items(rollout: Artifact, checker: CheckerConfig, *, skip: int) -> Iterator[CheckItem]:
-    """What is to be checked, but for the first ``skip`` rows."""
-    for batch in rollout.batches(columns=["response", "answer", "finish_reason", "checker", "metadata"]):
-        for row in batch.slice(skip).to_pylist():
-            yield item_of(checker, row["response"], row)
-        skip = max(0, skip - batch.num_rows)
-
-
-def _joined(rollout: Artifact, journal: Journal) -> Iterator[pa.RecordBatch]:
+def _joined(rollout: Artifact, journals: Journals) -> Iterator[pa.RecordBatch]:
     """The rows of the rollout with their verdicts. They stay in Arrow's memory: token ids are most of their bytes."""
     rows = ROWS_PER_GROUP
     responses = regrouped(rollout.batches(), schemas.ROLLOUT, rows=rows)
-    checked = regrouped(verdicts.batches(journal), verdicts.SCHEMA, rows=rows)
+    checked = regrouped(verdicts.batches(verdicts.in_order(journals)), verdicts.SCHEMA, rows=rows)
     for left, right in zip(responses, checked, strict=True):
         yield from pa.Table.from_arrays([*left.columns, *right.columns], schema=schemas.FILTER).to_batches()
 
 
-def _statistics(rollout: Artifact, tally: Tally) -> dict[str, Any]:
+def _statistics(rollout: Artifact, journals: Journals) -> dict[str, Any]:
+    tally = Tally()
+    pass_rates = pass_rate_statistics(rollout, tally.over(verdicts.in_order(journals)))
     keys = rollout.rows_at((row for _, row in tally.slowest), columns=["question_id", "sample"])
     return {
         "verdicts": dict(tally.verdicts.most_common()),
@@ -100,4 +131,5 @@ def _statistics(rollout: Artifact, tally: Tally) -> dict[str, Any]:
         "accuracy": tally.verdicts["correct"] / rollout.rows if rollout.rows else None,
         "check_seconds": round(tally.seconds, 3),
         "slowest": [{"row": row, **keys[row], "seconds": seconds} for seconds, row in tally.slowest],
+        **pass_rates,
     }

@@ -1,10 +1,12 @@
 """The configured Oracles, ready to be asked: keys, clients, teachers, budgets."""
 
 import logging
+import math
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
@@ -18,6 +20,7 @@ from spot_core.config.oracle import (
     OracleConfig,
     Price,
     SelfOracleConfig,
+    SingleOracleConfig,
     VllmOracleConfig,
     in_order,
     name_of,
@@ -42,6 +45,42 @@ log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 10.0
 """How long a stage that stops early waits for replies that are paid for."""
+
+
+@dataclass(frozen=True)
+class Portion:
+    """What of the Oracles' limits is for one shard, so that all together keep them.
+
+    Attributes:
+        at_once: shards at work at once: they share connections, requests and tokens a minute.
+        shards: how many there are: each has its part of what the budget had left before them.
+        spent: by Oracle, before the shards began.
+    """
+
+    at_once: int
+    shards: int
+    spent: Mapping[str, Spending]
+
+    def of_rates(self, oracle: OpenAIOracleConfig) -> OpenAIOracleConfig:
+        """The same Oracle with this shard's part of what it may do at once and in a minute."""
+        rates = {name: getattr(oracle, name) for name in ("requests_per_minute", "tokens_per_minute")}
+        parts: dict[str, float | int] = {
+            n: rate / self.at_once for n, rate in rates.items() if rate is not None
+        }
+        return oracle.model_copy(update=parts | {"concurrency": connections(oracle, self.at_once)})
+
+    def taken(self, oracle: OpenAIOracleConfig, name: str) -> Spending:
+        """What is not for this shard: spent before, or left to the others."""
+        before, others = self.spent[name], 1 - 1 / self.shards
+        usd = max(0.0, (oracle.max_cost_usd or 0.0) - before.usd) * others
+        tokens = max(0, (oracle.max_total_tokens or 0) - before.tokens) * others
+        return before + Spending(usd, math.ceil(tokens))
+
+
+def connections(oracle: SingleOracleConfig, at_once: int = 1) -> int:
+    """Failures that an Oracle may work on at once, for one of so many shards."""
+    return max(1, getattr(oracle, "concurrency", 1) // at_once)
+
 
 Secret = Callable[[str], str]
 """Name of a secret → the secret, or ConfigError."""
@@ -84,6 +123,7 @@ async def open_oracles(
     log_folder: Path,
     edits: Edits,
     secret: Secret = no_secrets,
+    portion: Portion | None = None,
 ) -> AsyncIterator[list[Oracle]]:
     """The configured Oracles in their order. What they serve or hold open ends with the context.
 
@@ -94,6 +134,7 @@ async def open_oracles(
         log_folder: where the servers of local models write.
         edits: what a person has decided so far.
         secret: finds an API key by the name of its secret.
+        portion: what of the limits may be used here; unset: all.
 
     Raises:
         ConfigError: the Oracle cannot be asked, e.g. because its key is not in the environment.
@@ -113,6 +154,8 @@ async def open_oracles(
                 case HumanOracleConfig():
                     oracles.append(HumanOracle(edits))
                 case OpenAIOracleConfig():
+                    if portion is not None:
+                        oracle = portion.of_rates(oracle)  # noqa: PLW2901
                     client = _api_client(oracle, secret)
                     stack.push_async_callback(_close, client, name)
                     asked = _model_oracle(
@@ -123,6 +166,7 @@ async def open_oracles(
                         client=client,
                         replies=replies,
                         price=config.rectify.price_of(oracle.model),
+                        taken=Spending() if portion is None else portion.taken(oracle, name),
                     )
                     stack.push_async_callback(asked.finish, within_seconds=DRAIN_SECONDS)
                     oracles.append(asked)
@@ -197,15 +241,16 @@ def _model_oracle(
     client: ChatClient,
     replies: ReplyJournal,
     price: Price | None,
+    taken: Spending = Spending(),  # noqa: B008 - frozen
 ) -> ModelOracle:
-    """With the budget that earlier attempts have left."""
-    taken = [usage_of(replies.get(request) or {}) or worst for request, worst in replies.own[name]]
+    """With the budget that earlier attempts, and others, have left."""
+    used = [usage_of(replies.get(request) or {}) or worst for request, worst in replies.own[name]]
     # Of a call that was lost nothing is known: it took about what the others did, or else at most its worst.
     lost = replies.lost[name]
-    if taken and lost:
-        taken += [(mean(r for r, _ in taken), mean(w for _, w in taken))] * len(lost)
-    read, written = (sum(counts) for counts in zip(*(taken or lost or [(0, 0)]), strict=True))
-    spent = Spending(price.of(read, written) if price else 0.0, round(read + written))
+    if used and lost:
+        used += [(mean(r for r, _ in used), mean(w for _, w in used))] * len(lost)
+    read, written = (sum(counts) for counts in zip(*(used or lost or [(0, 0)]), strict=True))
+    spent = taken + Spending(price.of(read, written) if price else 0.0, round(read + written))
     paid = isinstance(oracle, OpenAIOracleConfig)
     budget = Budget(
         limit_usd=oracle.max_cost_usd if paid else None,

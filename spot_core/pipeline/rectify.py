@@ -1,33 +1,28 @@
 """Stage 3: the Oracle's minimal edits, checked again and measured."""
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from spot_core.artifacts import Artifact, ArtifactStore, ArtifactWriter, Recipe
 from spot_core.config.spot import SpotConfig
 from spot_core.errors import EngineError
-from spot_core.oracles.human import Edits
-from spot_core.oracles.replies import ReplyJournal
+from spot_core.oracles.human import Edits, Key
+from spot_core.pipeline.answering import ASKED_AGAIN, Row, key_of
 from spot_core.pipeline.asking import Asking, Attended
-from spot_core.pipeline.failures import failures_of
+from spot_core.pipeline.failures import failure_rows
 from spot_core.pipeline.filter import checker_settings
 from spot_core.pipeline.oracle_recipe import deciding
 from spot_core.pipeline.review import Review, person_of
+from spot_core.pipeline.shards import Journals, Mapper
 from spot_core.rectification.measures import Measures
 from spot_core.rectification.statistics import statistics
 
 log = logging.getLogger(__name__)
 
 CODE_VERSION = 2
-ASKED_AGAIN = {"oracle_error", "not_asked", "pending"}
-"""Statuses that a resumed attempt does not take as final."""
 MOST_ORACLE_ERRORS = 0.05
 """Share of the failures that may stay without an answer; beyond it the stage fails rather than drop them."""
-
-Row = dict[str, Any]
 
 
 def recipe(config: SpotConfig, *, filtered: Artifact, model: str, download: bool = True) -> Recipe | None:
@@ -62,33 +57,40 @@ def make(
     model_path: Path,
     store: ArtifactStore,
     attended: Attended,
+    mapper: Mapper | None = None,
 ) -> None:
     """Asks the Oracles about every failure; one final row per failure, whatever became of it.
+
+    Without a ``mapper`` all is done in this process and its checking processes.
 
     Raises:
         ConfigError: the Oracle cannot be asked, e.g. because its key is not in the environment.
         EngineError: too many requests failed for good; what was answered is kept for the next attempt.
         PersonNeededError: the estimate has to be confirmed, or edits are left to a person.
     """
-    failures = failures_of(filtered, config.filter)
+    failures = failure_rows(filtered, config.filter)
     review = _review(writer, config)
-    edits = review.edits(known={(f.question_id, f.sample) for f in failures}) if review else Edits()
-    journal = writer.journal()
-    final = {_key(row) for row in journal if row["status"] not in ASKED_AGAIN}
-    remaining = [f for f in failures if (f.question_id, f.sample) not in final]
+    edits = review.edits(known=set(failures.values())) if review else Edits()
+    journals = Journals(writer.work / "rows")
+    final = {key_of(row) for row in journals.records() if row["status"] not in ASKED_AGAIN}
+    remaining = {row: key for row, key in failures.items() if key not in final}
     attended.on_progress(len(final), len(failures))
     lost = 0
     if remaining:
-        name = f"{writer.recipe.key}-{writer.generation}"
-        with ReplyJournal(store.root / "replies", writer=name) as replies:
-            lost = sum(len(calls) for calls in replies.lost.values())
-            if lost:
-                log.warning(
-                    "%d calls were in flight when an earlier attempt was killed; they are made again", lost
-                )
-            work = Asking(writer, config, model_path, journal, replies, edits, attended, done=len(final))
-            asyncio.run(work.about(remaining))
-    rows = {_key(row): row for row in journal}  # a later attempt replaces an earlier one
+        asking = Asking(
+            writer,
+            config,
+            model_path,
+            filtered,
+            store.root / "replies",
+            journals,
+            edits,
+            attended,
+            done=len(final),
+            mapper=mapper,
+        )
+        lost = asking.about(remaining)
+    rows = _latest(journals)
     ordered = [rows[key] for key in sorted(rows)]
     assert len(ordered) == len(failures), f"{len(failures)} failures but {len(ordered)} rows"
     _require_answers(ordered, config)
@@ -108,8 +110,14 @@ def _review(writer: ArtifactWriter, config: SpotConfig) -> Review | None:
     return Review(writer.folder.parent / "review", person, artifact, config.rectify.gamma)
 
 
-def _key(row: Row) -> tuple[str, int]:
-    return row["question_id"], row["sample"]
+def _latest(journals: Journals) -> dict[Key, Row]:
+    """The row of each failure: of a later attempt, unless an earlier one was final after all."""
+    rows: dict[Key, Row] = {}
+    for row in journals.records():
+        before = rows.get(key := key_of(row))
+        if before is None or before["status"] in ASKED_AGAIN:
+            rows[key] = row
+    return rows
 
 
 def _require_answers(rows: Sequence[Row], config: SpotConfig) -> None:

@@ -22,6 +22,7 @@ from spot_core.pipeline.asking import Attended
 from spot_core.pipeline.oracles import Secret, no_secrets, require_usable
 from spot_core.pipeline.progress import Progress, silent
 from spot_core.pipeline.resolve import WHENS, Node, Resolver
+from spot_core.pipeline.shards import Mapper
 from spot_core.rectification.estimate import Estimate
 from spot_core.runs import Run
 from spot_core.training.watchers import require_watchers
@@ -116,14 +117,16 @@ def _imported_by_prepare(writer: ArtifactWriter) -> None:
     raise ConfigError("the responses of this run are imported: run the flow spot/full, which reads them")
 
 
-def check_answers(run: Run, on_progress: Progress = silent) -> Artifact:
+def check_answers(run: Run, on_progress: Progress = silent, *, mapper: Mapper | None = None) -> Artifact:
     """Stage 2. See `spot_core.pipeline.filter.make`."""
     resolver = Resolver(run)
     source = resolver.rollout().artifact
     return produce(
         run,
         resolver.filter(),
-        lambda writer: filtering.make(writer, run.config.filter, rollout=source, on_progress=on_progress),
+        lambda writer: filtering.make(
+            writer, run.config.filter, rollout=source, on_progress=on_progress, mapper=mapper
+        ),
     )
 
 
@@ -133,6 +136,7 @@ def rectify_failures(
     *,
     on_estimate: Callable[[Estimate], None] = lambda estimate: None,
     secret: Secret = no_secrets,
+    mapper: Mapper | None = None,
 ) -> Artifact:
     """Stage 3. See `spot_core.pipeline.rectify.make`; what a person agreed to, `run.confirm` notes."""
     resolver = Resolver(run)
@@ -147,6 +151,7 @@ def rectify_failures(
             model_path=_require_model(resolver),
             store=run.store,
             attended=Attended(on_progress, on_estimate, frozenset(run.record.confirmed), secret),
+            mapper=mapper,
         ),
     )
     rectify.warn_of_unanswered(artifact)

@@ -17,6 +17,7 @@ from spot_core.demo import STUDENT_PATH
 from spot_core.demo.chains import Chain, Step, slipped_values, write_response
 from spot_core.inference import policy, retrying
 from spot_core.models import load_tokenizer
+from spot_core.oracles.prompting import END, START
 from spot_core.pipeline import stages
 from spot_core.pipeline.resolve import Resolver
 from spot_core.runs import Run
@@ -24,6 +25,8 @@ from tests.spot_core.inference.fake_openai import Body, Completion, FakeOpenAI
 
 QUESTIONS = 24
 _CHAIN = re.compile(r"Compute (\d+)((?:[+-]\d)+)\.")
+
+KEY = "sk-very-secret-0123456789"
 
 tokenizer = cache(load_tokenizer)
 
@@ -158,3 +161,37 @@ def _step(number: int) -> dict[str, Any]:
 def reused(run: Run) -> dict[str, bool]:
     """Which artifacts of the run were there before it needed them."""
     return {name: used.reused for name, used in run.record.used.items()}
+
+
+def corrected(body):
+    """The student's solution with the reference answer in its box."""
+    prompt = body["messages"][0]["content"]
+    answer = re.search(r"Reference answer:\n(.*)", prompt).group(1)
+    solution = re.search(r"The student's solution:\n(.*?)\n\nGive", prompt, re.DOTALL).group(1)
+    return f"{START}\n{re.sub(r'boxed{.*?}', f'boxed{{{answer}}}', solution)}\n{END}"
+
+
+@pytest.fixture
+def with_oracle(fake, configure, monkeypatch):
+    monkeypatch.setenv("ORACLE_KEY", KEY)
+    fake.chat = corrected
+
+    def configured(*, rectify=(), **oracle):
+        rectify = dict(rectify)
+        settings = {
+            "kind": "openai",
+            "model": "teacher",
+            "base_url": fake.base_url,
+            "api_key_env": "ORACLE_KEY",
+            "attempts": 1,
+            "max_retries": 1,
+            "concurrency": 4,
+        }
+        prices = {"teacher": {"input": 1.0, "output": 2.0}}
+        return configure(rectify={"oracle": settings | oracle, "prices": prices} | rectify)
+
+    return configured
+
+
+def chats(fake):
+    return [body for body in fake.asked if "messages" in body]

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from spot_core.artifacts import ArtifactStore, Recipe
 from spot_core.config.spot import FilterConfig, SpotConfig
-from spot_core.pipeline.failures import failures_of
+from spot_core.pipeline.failures import failure_rows
 from tests.spot_core.pipeline.miniature import reused, run_stages
 
 RESPONSES = {  # verdict and tokens of each sample, by question
@@ -50,7 +50,7 @@ def filtered(tmp_path):
 
 
 def taken(filtered, **settings):
-    return [(f.question_id, f.sample) for f in failures_of(filtered, FilterConfig(**settings))]
+    return list(failure_rows(filtered, FilterConfig(**settings)).values())
 
 
 @pytest.mark.parametrize(

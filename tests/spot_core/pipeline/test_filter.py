@@ -11,6 +11,7 @@ from spot_core.checker import CheckerPool, Verdict
 from spot_core.config.checker import CheckerConfig
 from spot_core.pipeline import filter as filtering
 from spot_core.pipeline import verdicts
+from spot_core.pipeline.shards import Journals
 
 CHECKER = CheckerConfig(workers=1)
 FORMS = ("A: {}", r"So \boxed{{{}}}.", "", "The answer is {}.", r"\boxed{{\frac{{x}}{{{}}}}}")
@@ -143,7 +144,7 @@ def test_kill_9_in_the_middle_checks_no_journaled_row_again_and_gives_the_same_b
     rollout = rollout_of(tmp_path / "killed", rows)
     recipe = filtering.recipe(CHECKER, rollout=rollout)
     with ArtifactStore(tmp_path / "killed").write(recipe) as slot:
-        journaled = sum(len(record["verdict"]) for record in slot.journal("verdicts"))
+        journaled = sum(len(record["verdict"]) for record in Journals(slot.work / "verdicts").records())
     assert rows // 3 <= journaled < rows
     checked = []
     really = CheckerPool.check_many

@@ -1,52 +1,14 @@
 """Rectifying with a model behind an API: its key, its outages, and that nothing is paid for twice."""
 
-import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from spot_core.errors import ConfigError, EngineError, OutageError, PersonNeededError
-from spot_core.oracles.prompting import END, START
 from spot_core.pipeline import stages
 from spot_core.runs import Run
-from tests.spot_core.pipeline.miniature import run_stages
-
-KEY = "sk-very-secret-0123456789"
-
-
-def corrected(body):
-    """The student's solution with the reference answer in its box."""
-    prompt = body["messages"][0]["content"]
-    answer = re.search(r"Reference answer:\n(.*)", prompt).group(1)
-    solution = re.search(r"The student's solution:\n(.*?)\n\nGive", prompt, re.DOTALL).group(1)
-    return f"{START}\n{re.sub(r'boxed{.*?}', f'boxed{{{answer}}}', solution)}\n{END}"
-
-
-@pytest.fixture
-def with_oracle(fake, configure, monkeypatch):
-    monkeypatch.setenv("ORACLE_KEY", KEY)
-    fake.chat = corrected
-
-    def configured(*, rectify=(), **oracle):
-        rectify = dict(rectify)
-        settings = {
-            "kind": "openai",
-            "model": "teacher",
-            "base_url": fake.base_url,
-            "api_key_env": "ORACLE_KEY",
-            "attempts": 1,
-            "max_retries": 1,
-            "concurrency": 4,
-        }
-        prices = {"teacher": {"input": 1.0, "output": 2.0}}
-        return configure(rectify={"oracle": settings | oracle, "prices": prices} | rectify)
-
-    return configured
-
-
-def chats(fake):
-    return [body for body in fake.asked if "messages" in body]
+from tests.spot_core.pipeline.miniature import KEY, chats, run_stages
 
 
 def rows(run):

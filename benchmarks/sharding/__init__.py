@@ -1,0 +1,1 @@
+"""Filter and rectify through a Ray cluster of two workers, beside the same on one machine."""
