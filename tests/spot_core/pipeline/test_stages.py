@@ -1,6 +1,8 @@
 """From questions to pairs in one process: what is there is reused, what is missing is made, nothing else."""
 
 import shutil
+import subprocess
+import sys
 from collections import Counter
 
 import pyarrow.parquet as pq
@@ -93,6 +95,22 @@ def test_a_second_run_of_the_same_settings_asks_nothing(fake, configure):
     }
 
 
+def test_what_is_there_is_found_without_loading_an_engine_or_a_tokenizer(configure):
+    run = run_stages(configure(), "one")
+    code = f"""
+import sys
+from spot_core.pipeline import stages
+from spot_core.pipeline.resolve import Resolver
+from spot_core.runs import Run
+run = Run.open({str(run.store.root)!r}, "one")
+stages.prepare(run)
+assert all(Resolver(run).complete(stage) for stage in ("rollout", "filter", "rectify"))
+print(sorted({{"torch", "transformers", "vllm"}} & sys.modules.keys()))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
 def test_going_on_with_a_run_keeps_saying_what_it_made_itself(configure):
     run_stages(configure(), "one")
     assert not any(reused(run_stages(configure(), "one")).values())
@@ -102,7 +120,8 @@ def test_settings_of_speed_alone_change_no_key(fake, configure):
     run_stages(configure(), "one")
     fake.asked.clear()
     engine = configure().engine.model_dump() | {"concurrency": 1, "request_timeout_seconds": 9}
-    other = configure(engine=engine, filter={"workers": 2}, train={"ranks": 1})
+    dispatch = {"stages": "deployments", "gpu_limit": None}
+    other = configure(engine=engine, filter={"workers": 2}, train={"ranks": 1}, dispatch=dispatch)
     assert all(reused(run_stages(other, "two")).values())
     assert fake.asked == []
 

@@ -1,0 +1,54 @@
+"""Three work pools, as on a cluster: each stage is run by the worker of its own pool."""
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.conftest import Pipeline, eventually
+from tests.e2e.test_side_by_side import config, logs
+
+pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+@pytest.fixture(scope="module")
+def pools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
+    """Services of their own, since deployments have one pool at a time."""
+    pipeline = Pipeline(tmp_path_factory.mktemp("pools"))
+    try:
+        up = pipeline.command("spot", "up", "--pools")
+        assert up.returncode == 0, up.stdout + up.stderr
+        yield pipeline
+    finally:
+        pipeline.command("spot", "down")
+
+
+def test_each_stage_runs_in_its_own_pool_and_those_of_the_parents_pool_within_it(pools: Pipeline):
+    settings = config(pools.store, rectify={"oracle": {"kind": "calculator"}})
+    run = pools.submit("three", settings)
+    assert pools.ended(run, 400)["type"] == "COMPLETED"
+    assert pools.read(run)["work_pool_name"] == "cpu"
+    where = {child["flow"]: child["work_pool_name"] for child in pools.children(run)}
+    assert where == {"filter": None, "rectify": "api", "train": "gpu"}
+
+
+def test_the_topology_stays_when_a_run_is_started(pools: Pipeline):
+    up = pools.command("spot", "up")
+    assert up.returncode == 0, up.stdout + up.stderr
+    assert "deploying" not in up.stdout
+
+
+def test_a_stage_that_no_worker_takes_is_reported_with_the_command_that_starts_one(pools: Pipeline):
+    [worker] = pools.processes("worker", "start", "--pool", "api")
+    worker.terminate()
+    worker.wait(30)
+    shutil.rmtree(pools.store / "rectify")
+    run = pools.submit("lonely", config(pools.store, rectify={"oracle": {"kind": "calculator"}}))
+    said = eventually(
+        lambda: [line for line in logs(pools, run) if "no worker of the pool api" in line],
+        120,
+        "it is reported",
+    )
+    assert "prefect worker start --pool api --type process" in said[0]
+    assert pools.command("spot", "up").returncode == 0
+    assert pools.ended(run, 400)["type"] == "COMPLETED"
