@@ -126,6 +126,12 @@ class Pipeline:
         )
         assert answer.json()["status"] == "ACCEPT", answer.text
 
+    def retry_in_ui(self, flow_run_id: str) -> None:
+        """Retries a flow run that ended, once its process is gone: before, its worker would take the retry for the crash."""
+        eventually(lambda: not self.of_flow_runs(flow_run_id), 30, "the process of the flow run is gone")
+        time.sleep(1)
+        self.set_state(flow_run_id, "SCHEDULED", "AwaitingRetry")
+
     def read(self, flow_run_id: str) -> dict[str, Any]:
         return httpx2.get(f"{self.api}/flow_runs/{flow_run_id}", trust_env=False).json()
 

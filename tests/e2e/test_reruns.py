@@ -96,7 +96,7 @@ def test_a_stage_that_fails_fails_the_run_with_its_reason(day: Day):
 def test_retry_of_the_run_in_the_ui_begins_with_the_failed_stage(day: Day):
     day.teacher.fault = lambda body, before: MENDED
     before = day.pipeline.made()
-    day.pipeline.set_state(day.first, "SCHEDULED", "AwaitingRetry")
+    day.pipeline.retry_in_ui(day.first)
     assert day.pipeline.ended(day.first)["type"] == "COMPLETED"
     assert day.new(before) == {"rectify"}
     assert day.began(day.first)["filter"] == 1
@@ -118,7 +118,7 @@ def test_retry_of_a_run_in_the_terminal_makes_a_deleted_artifact_again(day: Day)
     assert day.new(before) == {"rectify"}
     assert day.pipeline.record("first")["used"]["rectify"]["digest"] == used["digest"]
     assert day.began(day.first)["filter"] == began["filter"]
-    assert len(day.teacher.asked) == len(day.teacher.answered) + 1 or day.through_deployments
+    assert len(day.teacher.answered) == len(QUESTIONS)  # the replies were kept
 
 
 def test_a_new_run_with_the_same_settings_makes_nothing(day: Day):
@@ -167,7 +167,7 @@ def test_from_stage_makes_this_stage_and_all_after_it_anew(day: Day):
 def test_from_stage_is_refused_where_something_before_it_is_missing(day: Day):
     before = day.pipeline.made()
     refused = day.pipeline.submit(
-        "refused", day.settings(filter={"take": ["no_answer"]}), from_stage="rectify"
+        "refused", day.settings(filter={"kind": "exact"}), from_stage="rectify"
     )
     state = day.pipeline.ended(refused)
     assert state["type"] == "FAILED"
@@ -247,7 +247,7 @@ def test_a_retried_run_waits_for_the_stage_that_outlived_it(day: Day):
     eventually(lambda: day.pipeline.state(orphaned) == "Crashed", 30, "the worker tells that it is gone")
     [child] = day.pipeline.children(orphaned)
     assert child["state"]["type"] == "RUNNING"
-    day.pipeline.set_state(orphaned, "SCHEDULED", "AwaitingRetry")
+    day.pipeline.retry_in_ui(orphaned)
     assert day.pipeline.ended(orphaned)["type"] == "COMPLETED"
     assert [run["id"] for run in day.pipeline.children(orphaned)] == [child["id"]]
     assert len(day.teacher.asked) == asked + len(QUESTIONS)
