@@ -146,3 +146,14 @@ def test_a_python_program_that_runs_out_of_memory_is_understood(tmp_path) -> Non
         "it ended: out of memory on the host. Free memory on the host, lower train.ranks"
     )
     assert "\nIt says: MemoryError\n" in account
+
+
+def test_a_process_that_filled_the_disk_of_its_own_log_is_understood_though_it_could_not_say_so(
+    small_disk,
+) -> None:
+    command = ["bash", "-c", f"echo begun; cat /dev/zero >{small_disk}/file"]
+    with SupervisedProcess(command, name="it", log_path=small_disk / "log") as process:
+        eventually(lambda: process.poll() is not None, 20, "it ends")
+        account = process.account("it ended", TRAINING)
+    assert account.startswith("it ended: the disk")
+    assert "full. Free space" in account.splitlines()[0]
