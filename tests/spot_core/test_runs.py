@@ -138,5 +138,4 @@ def test_stages_to_refresh_add_up_when_a_run_goes_on(tmp_path):
 def test_a_rehearsed_run_leaves_no_trace(tmp_path):
     run = Run.rehearse(config(tmp_path), refresh=("rollout",))
     run.ask_anew(RECIPE)
-    run.save()
     assert not (tmp_path / "store").exists()
