@@ -20,6 +20,8 @@ class Found(NamedTuple):
     generation: int
     artifact: Artifact | None
     problem: str = ""
+    revision: int = 0
+    """In an object store: how often it was found damaged before."""
 
 
 class Stored(NamedTuple):
@@ -70,8 +72,8 @@ class Backend(Protocol):
 class Held(Protocol):
     """The right to write below one ``<stage>/<key>``, while it is held."""
 
-    def set_aside(self, generation: int) -> str | None:
-        """Takes a completed generation that is damaged out of the way; returns its new name, None if there is none."""
+    def set_aside(self, damaged: Found) -> str:
+        """Takes what was found damaged, and nothing that was completed since, out of the way; returns its new name."""
 
     def making(self, recipe: Recipe, generation: int) -> AbstractContextManager[tuple[Path, Seal]]:
         """The folder in which an artifact is made, with what an earlier attempt left there, and what seals it."""

@@ -113,10 +113,8 @@ class _LocalHeld:
     def __init__(self, root: Path, folder: Path) -> None:
         self._root, self._folder = root, folder
 
-    def set_aside(self, generation: int) -> str | None:
-        folder = self._folder / str(generation)
-        if not (folder / MANIFEST).exists():
-            return None
+    def set_aside(self, damaged: Found) -> str:
+        folder = self._folder / str(damaged.generation)
         number = 0
         while (aside := folder.with_name(f"{folder.name}.damaged-{number}")).exists():
             number += 1

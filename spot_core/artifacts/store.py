@@ -130,7 +130,11 @@ class ArtifactStore:
             if done := self.find(recipe, at_least=at_least):
                 yield done
                 return
-            if aside := held.set_aside(at_least):
+            if found := self._found(recipe.stage, recipe.key, at_least):
+                if found.artifact:  # completed just now: in an object store a lease can be lost at any moment
+                    yield found.artifact
+                    return
+                aside = held.set_aside(found)
                 log.warning(
                     "%s is damaged: set aside as %s and made again", self.folder(recipe, at_least), aside
                 )

@@ -27,7 +27,7 @@ class S3:
             return _refuse(start_response, "403 Forbidden", "InvalidAccessKeyId", "no such key is known")
         if reads:
             return self._moto(environ, start_response)
-        if path.startswith("/slow"):
+        if path.startswith("/slow") and path.endswith(".bin"):
             time.sleep(0.3)
         with self._writing:
             if (

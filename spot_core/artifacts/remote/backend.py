@@ -13,7 +13,7 @@ from spot_core.artifacts.lease import lease, try_lease
 from spot_core.artifacts.manifest import FileEntry, Manifest
 from spot_core.artifacts.remote import documents
 from spot_core.artifacts.remote.held import RemoteHeld
-from spot_core.artifacts.remote.layout import RemoteManifest, Shelf, parsed
+from spot_core.artifacts.remote.layout import RemoteManifest, Shelf, parsed, tombstone
 from spot_core.artifacts.remote.lease import RemoteLease
 from spot_core.artifacts.remote.mirror import JournalMirror
 from spot_core.artifacts.remote.objects import Objects
@@ -46,15 +46,17 @@ class RemoteBackend:
         for generation in filter(wanted, shelf.generations()):
             if not shelf.complete(generation):
                 continue
+            revision = shelf.revision(generation)
             try:
                 manifest = self._manifest(shelf, generation)
             except ArtifactError as error:
-                yield Found(generation, None, str(error))
+                yield Found(generation, None, str(error), revision)
                 continue
             if manifest is None:  # removed just now
                 continue
             problem = self._damage(shelf, generation, manifest)
-            yield Found(generation, None if problem else self._artifact(shelf, generation, manifest), problem)
+            artifact = None if problem else self._artifact(shelf, generation, manifest)
+            yield Found(generation, artifact, problem, revision)
 
     def _manifest(self, shelf: Shelf, generation: int) -> RemoteManifest | None:
         relative = shelf.manifest(generation)
@@ -94,7 +96,9 @@ class RemoteBackend:
         )
         if problem:
             # said in the store, so that the next one who looks for the artifact makes it again
-            self._objects.create(f"{shelf.folder}/{shelf.tombstone(generation)}", problem.encode())
+            self._objects.create(
+                f"{shelf.folder}/{tombstone(generation, shelf.revision(generation))}", problem.encode()
+            )
             raise ArtifactError(
                 f"artifact {parent} is damaged ({problem}): run stage {manifest.stage!r} again"
             )

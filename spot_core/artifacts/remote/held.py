@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from spot_core.artifacts.backend import Seal
+from spot_core.artifacts.backend import Found, Seal
 from spot_core.artifacts.manifest import Manifest, write_atomically
 from spot_core.artifacts.recipe import Recipe
-from spot_core.artifacts.remote.layout import LEASES, WORK, RemoteManifest, Shelf, parsed
+from spot_core.artifacts.remote.layout import LEASES, WORK, RemoteManifest, Shelf, parsed, tombstone
 from spot_core.artifacts.remote.lease import LeaseLostError, RemoteLease
 from spot_core.artifacts.remote.mirror import JournalMirror
 from spot_core.artifacts.remote.objects import Objects
@@ -36,15 +36,12 @@ class RemoteHeld:
     def _shelf(self) -> Shelf:
         return Shelf(self._folder, self._objects.listing(self._folder))
 
-    def set_aside(self, generation: int) -> str | None:
+    def set_aside(self, damaged: Found) -> str:
         """The files stay where they are; what says that they do not count is created, by whoever is first."""
-        shelf = self._shelf()
-        if not shelf.complete(generation):
-            return None
-        self._objects.create(
-            f"{self._folder}/{shelf.tombstone(generation)}", b"found damaged before it was made again"
-        )
-        return shelf.manifest(generation)
+        parent = f"{self._folder}/{damaged.generation}"
+        name = tombstone(damaged.generation, damaged.revision)
+        self._objects.create(f"{self._folder}/{name}", f"{parent}: {damaged.problem}".encode())
+        return name
 
     @contextmanager
     def making(self, recipe: Recipe, generation: int) -> Iterator[tuple[Path, Seal]]:

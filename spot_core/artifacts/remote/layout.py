@@ -49,6 +49,11 @@ def parsed(data: bytes, name: str) -> RemoteManifest:
         raise ArtifactError(f"{name} is not a manifest: {error}") from error
 
 
+def tombstone(generation: int, revision: int) -> str:
+    """Name of the object that says that a manifest is not to be used."""
+    return f"{generation}/manifest.damaged-{revision}.json"
+
+
 class Shelf:
     """A listing of one ``<stage>/<key>``."""
 
@@ -76,10 +81,6 @@ class Shelf:
         """Name of the manifest that counts, or would, relative to the folder."""
         number = self.revision(generation)
         return f"{generation}/manifest.{number}.json" if number else f"{generation}/manifest.json"
-
-    def tombstone(self, generation: int) -> str:
-        """Name of the object that says that this manifest is not to be used."""
-        return f"{generation}/manifest.damaged-{self.revision(generation)}.json"
 
     def complete(self, generation: int) -> bool:
         """Whether a manifest that counts is there."""
