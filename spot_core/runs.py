@@ -229,6 +229,21 @@ class Run:
         self._change(lambda record: record.skipped.update({stage: reason}))
 
 
+def used_artifacts(store: ArtifactStore) -> set[tuple[str, str, int]]:
+    """Stage, key and generation of every artifact that a run of the store uses.
+
+    Raises:
+        ConfigError: the record of a run cannot be read; what it uses is not known then.
+    """
+    documents = {name: store.read_document(_document(name)) for name in store.runs()}
+    return {
+        (used.stage, used.key, used.generation)
+        for name, text in documents.items()
+        if text is not None
+        for used in _parsed(text, store, name).used.values()
+    }
+
+
 def _require_stages(names: tuple[str, ...]) -> None:
     if unknown := sorted(set(names) - set(STAGES)):
         raise ConfigError(f"refresh names {', '.join(unknown)}: the stages are {', '.join(STAGES)}")

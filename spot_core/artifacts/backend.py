@@ -65,8 +65,11 @@ class Backend(Protocol):
     def shared_journals(self, folder: str) -> AbstractContextManager[Path]:
         """A folder of append-only ``.jsonl`` files, each written by one process, that outlives this machine."""
 
-    def inventory(self) -> dict[str, Stored]:
-        """Every file by its name in the store."""
+    def inventory(self, folder: str = "") -> dict[str, Stored]:
+        """Every file below a folder by its name in the store."""
+
+    def attempt(self, stage: str, key: str, generation: int) -> str | None:
+        """In which folder the files of a complete artifact are, where several processes may have uploaded some."""
 
 
 class Held(Protocol):

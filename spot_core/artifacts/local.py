@@ -1,6 +1,8 @@
 """Artifacts in a folder of this machine, or one that several machines share."""
 
 import logging
+import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +12,7 @@ from filelock import FileLock
 from spot_core.artifacts.artifact import Artifact
 from spot_core.artifacts.backend import Found, Seal, Stored
 from spot_core.artifacts.hashing import VerifiedFiles
-from spot_core.artifacts.lease import lease, try_lease
+from spot_core.artifacts.lease import LOCK, OWNER, lease, try_lease
 from spot_core.artifacts.manifest import MANIFEST, Manifest, read_manifest, write_atomically, write_manifest
 from spot_core.artifacts.recipe import Recipe
 from spot_core.errors import ArtifactError
@@ -96,17 +98,21 @@ class LocalBackend:
         """See `Backend.shared_journals`."""
         yield self.root / folder
 
-    def inventory(self) -> dict[str, Stored]:
+    def inventory(self, folder: str = "") -> dict[str, Stored]:
         """See `Backend.inventory`."""
         files = {}
-        for path in self.root.rglob("*"):
+        for path in (self.root / folder).rglob("*"):
             try:
                 status = path.lstat()
             except FileNotFoundError:  # somebody is at work
                 continue
-            if not path.is_dir():
+            if not stat.S_ISDIR(status.st_mode):
                 files[path.relative_to(self.root).as_posix()] = Stored(status.st_size, status.st_mtime)
         return files
+
+    def attempt(self, stage: str, key: str, generation: int) -> str | None:  # noqa: ARG002
+        """See `Backend.attempt`: here is only one."""
+        return None
 
 
 class _LocalHeld:
@@ -131,10 +137,11 @@ class _LocalHeld:
             path = self._root / name
             assert path.is_relative_to(self._folder), f"{path} is not below {self._folder}"
             path.unlink(missing_ok=True)
-        folders = sorted((p for p in self._folder.rglob("*") if p.is_dir()), reverse=True)
-        for folder in [*folders, self._folder]:
+        for folder in sorted((p for p in self._folder.rglob("*") if p.is_dir()), reverse=True):
             if not any(folder.iterdir()):
                 folder.rmdir()
+        if {path.name for path in self._folder.iterdir()} <= {LOCK, OWNER}:
+            shutil.rmtree(self._folder)
 
 
 def _seal(folder: Path, manifest: Manifest) -> Manifest:

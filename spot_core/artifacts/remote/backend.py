@@ -172,5 +172,10 @@ class RemoteBackend:
         finally:
             mirror.stop()
 
-    def inventory(self) -> dict[str, Stored]:
-        return {name: Stored(info.bytes, info.modified) for name, info in self._objects.listing().items()}
+    def inventory(self, folder: str = "") -> dict[str, Stored]:
+        return {n: Stored(info.bytes, info.modified) for n, info in self._objects.listing(folder).items()}
+
+    def attempt(self, stage: str, key: str, generation: int) -> str | None:
+        shelf = Shelf(f"{stage}/{key}", self._objects.listing(f"{stage}/{key}"))
+        manifest = self._manifest(shelf, generation) if shelf.complete(generation) else None
+        return manifest.attempt if manifest else None

@@ -113,9 +113,13 @@ class RemoteHeld:
         manifests = [name for name in ours if "/manifest" in name]
         self._objects.remove(manifests)
         self._objects.remove(name for name in ours if name not in set(manifests))
-        for generation in {name.removeprefix(f"{self._folder}/").split("/")[0] for name in ours}:
-            shutil.rmtree(self._root / self._folder / generation, ignore_errors=True)
-        self.unfinished = any(f"/{WORK}/" in name for name in self._shelf().objects)
+        left = {name for name in self._shelf().objects if not name.startswith(f"{LEASES}/")}
+        for generation in {name.split("/")[2] for name in ours}:
+            if not any(name.startswith(f"{generation}/") for name in left):
+                shutil.rmtree(self._root / self._folder / generation, ignore_errors=True)
+        if not left:
+            shutil.rmtree(self._root / self._folder)
+        self.unfinished = any(f"/{WORK}/" in name for name in left)
 
 
 def _attempt(work: Path) -> str:
