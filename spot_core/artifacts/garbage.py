@@ -111,6 +111,35 @@ def _of_place(
     now: float | None,
 ) -> Iterator[Garbage]:
     now = time.time() if now is None else now
+    generations, aside, beside = _sorted(files)
+    for name, content in aside.items():
+        yield _garbage(place, name, "damaged", content)
+    kept = False
+    for number, content in generations.items():
+        age = now - max(stored.modified for stored in content.values())
+        complete = _complete(content)
+        if complete and age >= _JUST_MADE_SECONDS and (*place, number) not in used:
+            yield _garbage(place, str(number), "no run uses it", content)
+        elif not complete and age >= keep_days * _DAY:
+            yield _garbage(place, str(number), "unfinished", content)
+        else:
+            kept = True
+            left_over = _left_over(content, store.backend.attempt(*place, number)) if complete else None
+            if left_over:
+                yield _garbage(place, str(number), "left over", left_over)
+    leases = {
+        name: beside.pop(name) for name in list(beside) if name.startswith(".lease")
+    }  # go with the last file
+    rest = beside or ({} if generations or aside else leases)
+    age = now - max((stored.modified for stored in rest.values()), default=now)
+    if rest and not kept and (generations or age >= keep_days * _DAY):
+        yield _garbage(place, "what lies beside", "nothing is left of it", rest)
+
+
+def _sorted(
+    files: Mapping[str, Stored],
+) -> tuple[dict[int, dict[str, Stored]], dict[str, dict[str, Stored]], dict[str, Stored]]:
+    """Generations, those that were set aside, and what lies beside them."""
     generations: defaultdict[int, dict[str, Stored]] = defaultdict(dict)
     aside: defaultdict[str, dict[str, Stored]] = defaultdict(dict)
     beside: dict[str, Stored] = {}
@@ -121,25 +150,7 @@ def _of_place(
             aside[match[0].rstrip("/")][name] = stored
         else:
             beside[name] = stored
-    for name, content in aside.items():
-        yield _garbage(place, name, "damaged", content)
-    kept = False
-    for number, content in generations.items():
-        age = now - max(stored.modified for stored in content.values())
-        if not _complete(content):
-            if age < keep_days * _DAY:
-                kept = True
-            else:
-                yield _garbage(place, str(number), "unfinished", content)
-        elif (*place, number) not in used and age >= _JUST_MADE_SECONDS:
-            yield _garbage(place, str(number), "no run uses it", content)
-        else:
-            kept = True
-            if left_over := _left_over(content, store.backend.attempt(*place, number)):
-                yield _garbage(place, str(number), "left over", left_over)
-    age = now - max((stored.modified for stored in beside.values()), default=now)
-    if beside and not kept and (generations or age >= keep_days * _DAY):
-        yield _garbage(place, "what lies beside", "nothing is left of it", beside)
+    return generations, aside, beside
 
 
 def _complete(content: Iterable[str]) -> bool:

@@ -110,7 +110,7 @@ class LocalBackend:
                 files[path.relative_to(self.root).as_posix()] = Stored(status.st_size, status.st_mtime)
         return files
 
-    def attempt(self, stage: str, key: str, generation: int) -> str | None:  # noqa: ARG002
+    def attempt(self, stage: str, key: str, generation: int) -> str | None:
         """See `Backend.attempt`: here is only one."""
         return None
 

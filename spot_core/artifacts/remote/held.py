@@ -20,6 +20,8 @@ from spot_core.artifacts.remote.transfer import upload
 log = logging.getLogger(__name__)
 
 ATTEMPT = "attempt"
+_OF_TRAINING = frozenset({"scratch", "out"})
+"""Folders of unfinished work with DeepSpeed's state: too large to copy all the time, and not only added to."""
 
 
 class RemoteHeld:
@@ -48,7 +50,12 @@ class RemoteHeld:
         """Journals that another machine has begun are restored, and what is added is copied to the store."""
         folder, remote = self._root / self._folder / str(generation), f"{self._folder}/{generation}/{WORK}"
         mirror = JournalMirror(
-            self._objects, folder / WORK, remote, lease=self._lease.number, lost=lambda: self._lease.lost
+            self._objects,
+            folder / WORK,
+            remote,
+            lease=self._lease.number,
+            lost=lambda: self._lease.lost,
+            without=_OF_TRAINING,
         )
         self.unfinished = True
         if folder.exists() and not (folder / WORK).exists():
