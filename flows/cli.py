@@ -4,7 +4,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from flows.commands import running, runs, services
+from flows.commands import running, runs, services, store
 from spot_core.errors import SpotError
 
 app = typer.Typer(
@@ -12,7 +12,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for commands in (running, runs, services):
+for commands in (running, runs, services, store):
     app.add_typer(commands.app)
 
 

@@ -92,6 +92,8 @@ def export_pairs(
             made.rename(target)
     except OSError as error:
         raise ConfigError(f"the export cannot be written to {target}: {error}") from error
+    if target.is_relative_to(run.folder):
+        run.store.publish(target)
     return Export(target, pairs)
 
 

@@ -5,6 +5,7 @@ import logging
 import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from fnmatch import fnmatchcase
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -143,7 +144,17 @@ def fingerprint(folder: Path) -> str:
         with ThreadPoolExecutor() as pool:
             known |= dict(zip((marks[p] for p in missing), pool.map(file_sha256, missing), strict=True))
         write_atomically(memory, json.dumps(known, indent=0, sort_keys=True))
-    return combined_sha256({path.name: known[marks[path]] for path in files})
+    return fingerprint_of({path.name: known[marks[path]] for path in files})
+
+
+def fingerprint_of(hashes: dict[str, str]) -> str:
+    """The same where the SHA-256 of every file is known, by its path in the folder."""
+    deciding = {
+        name: sha256
+        for name, sha256 in hashes.items()
+        if "/" not in name and any(fnmatchcase(name, pattern) for pattern in _FINGERPRINTED)
+    }
+    return combined_sha256(deciding)
 
 
 def _mark(path: Path) -> str:

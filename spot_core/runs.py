@@ -1,7 +1,7 @@
 """A run: a name, its configuration, and which artifacts it uses. Lives in ``<store>/runs/<run_name>``."""
 
-import json
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -9,7 +9,6 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from spot_core.artifacts import Artifact, ArtifactStore, Recipe
-from spot_core.artifacts.manifest import write_atomically
 from spot_core.config.spot import STAGES, SpotConfig, valid_run_name
 from spot_core.errors import ConfigError, PersonNeededError
 
@@ -80,6 +79,7 @@ class Run:
 
     @property
     def folder(self) -> Path:
+        """Folder on this machine; `publish` gives what is written there to others."""
         return self.store.root / "runs" / self.name
 
     @classmethod
@@ -94,32 +94,30 @@ class Run:
         _require_stages(refresh)
         valid_run_name(run_name)
         store = ArtifactStore(config.store)
-        existing = _read(store, run_name)
         document = config.model_dump(mode="json")
-        if existing is not None:
-            before, now = SpotConfig.model_validate(existing.config).identity(), config.identity()
+
+        def begun(text: str | None) -> str:
+            if text is None:
+                record = RunRecord(
+                    run_name=run_name,
+                    created=datetime.now(UTC).isoformat(timespec="seconds"),
+                    config=document,
+                    refresh=list(refresh),
+                )
+                return _text(record)
+            record = _parsed(text, store, run_name)
+            before, now = SpotConfig.model_validate(record.config).identity(), config.identity()
             if differing := sorted(k for k in now if now[k] != before[k]):
                 raise ConfigError(
                     f"run_name = {run_name!r} is taken by a run with other settings (in {', '.join(differing)}): "
                     "choose another name; artifacts are shared between runs all the same"
                 )
-            new = [stage for stage in refresh if stage not in existing.refresh]
-            changed = new or existing.config != document  # it may be run elsewhere, or faster, than before
-            existing.refresh += new
-            existing.config = document
-            run = cls(store, existing)
-            if changed:
-                run.save()
-            return run
-        record = RunRecord(
-            run_name=run_name,
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            config=document,
-            refresh=list(refresh),
-        )
-        run = cls(store, record)
-        run.save()
-        return run
+            record.refresh += [stage for stage in refresh if stage not in record.refresh]
+            record.config = document  # it may be run elsewhere, or faster, than before
+            return _text(record)
+
+        text = store.update_document(_document(run_name), begun)
+        return cls(store, _parsed(text, store, run_name))
 
     @classmethod
     def open(cls, store: str | Path, run_name: str) -> Self:
@@ -130,18 +128,13 @@ class Run:
         """
         valid_run_name(run_name)
         opened = ArtifactStore(store)
-        record = _read(opened, run_name)
-        if record is None:
-            known = sorted(
-                (p.parent for p in opened.root.glob("runs/*/run.json")),
-                key=lambda p: p.stat().st_mtime,
-                reverse=True,
-            )
-            latest = ", ".join(p.name for p in known[:5]) or "none yet"
+        text = opened.read_document(_document(run_name))
+        if text is None:
+            latest = ", ".join(opened.runs()[:5]) or "none yet"
             raise ConfigError(
-                f"run_name = {run_name!r}: no such run in {opened.root} (latest runs: {latest})"
+                f"run_name = {run_name!r}: no such run in {opened.location} (latest runs: {latest})"
             )
-        return cls(opened, record)
+        return cls(opened, _parsed(text, opened, run_name))
 
     @classmethod
     def rehearse(
@@ -154,24 +147,38 @@ class Run:
         )
         return cls(ArtifactStore(config.store), record, writable=False)
 
-    def save(self) -> None:
-        """Writes ``run.json``."""
+    def _change(self, change: Callable[[RunRecord], None]) -> None:
+        """Changes the record as it is now, whoever changed it since this run was opened."""
         if not self._writable:
+            change(self.record)
             return
-        write_atomically(self.folder / "run.json", self.record.model_dump_json(indent=1) + "\n")
+
+        def changed(text: str | None) -> str:
+            record = self.record if text is None else _parsed(text, self.store, self.name)
+            change(record)
+            return _text(record)
+
+        text = self.store.update_document(_document(self.name), changed)
+        self.record = _parsed(text, self.store, self.name)
+
+    def publish(self) -> None:
+        """Gives the files in the run's folder (summary, report, logs, exports) to all who use the store."""
+        if self._writable and self.folder.exists():
+            self.store.publish(self.folder)
 
     def confirm(self, key: str) -> None:
         """Notes that a person has agreed to what `PersonNeededError` asked for under this key."""
-        if key not in self.record.confirmed:
-            self.record.confirmed.append(key)
-            self.save()
+
+        def agree(record: RunRecord) -> None:
+            if key not in record.confirmed:
+                record.confirmed.append(key)
+
+        self._change(agree)
 
     def wait(self, stage: str, needed: PersonNeededError) -> None:
         """Notes what a stage needs a person for."""
-        self.record.waits[stage] = Wait(
-            message=str(needed), page=needed.page, wait_days=needed.wait_days, key=needed.key
-        )
-        self.save()
+        wait = Wait(message=str(needed), page=needed.page, wait_days=needed.wait_days, key=needed.key)
+        self._change(lambda record: record.waits.update({stage: wait}))
 
     def target(self, recipe: Recipe) -> int:
         """Lowest generation of an artifact that this run accepts."""
@@ -181,37 +188,60 @@ class Run:
         """Makes this run want a new generation of an artifact; once, unless ``again``."""
         name = f"{recipe.stage}/{recipe.key}"
         if again or name not in self.record.targets:
-            self.record.targets[name] = self.store.next_generation(recipe)
-            self.save()
+            target = self.store.next_generation(recipe)
+            self._change(lambda record: record.targets.update({name: target}))
 
     def want_anew(self, stages: tuple[str, ...]) -> None:
         """Makes this run want new generations of these stages' artifacts, and of no others any more."""
         _require_stages(stages)
-        self.record.refresh = list(stages)
-        kept = {key: target for key, target in self.record.targets.items() if key.split("/")[0] not in stages}
-        self.record.targets = kept
-        self.save()
+
+        def want(record: RunRecord) -> None:
+            record.refresh = list(stages)
+            kept = {key: target for key, target in record.targets.items() if key.split("/")[0] not in stages}
+            record.targets = kept
+
+        self._change(want)
 
     def use(self, name: str, artifact: Artifact, *, reused: bool) -> None:
         """Records which artifact the run used; the first word on ``reused`` stays for the same artifact."""
-        before = self.record.used.get(name)
-        self.record.skipped.pop(name.split("/", maxsplit=1)[0], None)
-        same = before is not None and (before.key, before.generation) == (artifact.key, artifact.generation)
-        self.record.used[name] = UsedArtifact(
-            stage=artifact.stage,
-            key=artifact.key,
-            generation=artifact.generation,
-            digest=artifact.digest,
-            rows=artifact.rows,
-            seconds=artifact.manifest.seconds,
-            reused=before.reused if before is not None and same else reused,
-        )
-        self.save()
+
+        def note(record: RunRecord) -> None:
+            before = record.used.get(name)
+            record.skipped.pop(name.split("/", maxsplit=1)[0], None)
+            same = before is not None and (before.key, before.generation) == (
+                artifact.key,
+                artifact.generation,
+            )
+            record.used[name] = UsedArtifact(
+                stage=artifact.stage,
+                key=artifact.key,
+                generation=artifact.generation,
+                digest=artifact.digest,
+                rows=artifact.rows,
+                seconds=artifact.manifest.seconds,
+                reused=before.reused if before is not None and same else reused,
+            )
+
+        self._change(note)
 
     def skip(self, stage: str, reason: str) -> None:
         """Records that a stage was not needed."""
-        self.record.skipped[stage] = reason
-        self.save()
+        self._change(lambda record: record.skipped.update({stage: reason}))
+
+
+def used_artifacts(store: ArtifactStore) -> set[tuple[str, str, int]]:
+    """Stage, key and generation of every artifact that a run of the store uses.
+
+    Raises:
+        ConfigError: the record of a run cannot be read; what it uses is not known then.
+    """
+    documents = {name: store.read_document(_document(name)) for name in store.runs()}
+    return {
+        (used.stage, used.key, used.generation)
+        for name, text in documents.items()
+        if text is not None
+        for used in _parsed(text, store, name).used.values()
+    }
 
 
 def _require_stages(names: tuple[str, ...]) -> None:
@@ -219,11 +249,16 @@ def _require_stages(names: tuple[str, ...]) -> None:
         raise ConfigError(f"refresh names {', '.join(unknown)}: the stages are {', '.join(STAGES)}")
 
 
-def _read(store: ArtifactStore, run_name: str) -> RunRecord | None:
-    path = store.root / "runs" / run_name / "run.json"
+def _document(run_name: str) -> str:
+    return f"runs/{run_name}/run.json"
+
+
+def _text(record: RunRecord) -> str:
+    return record.model_dump_json(indent=1) + "\n"
+
+
+def _parsed(text: str, store: ArtifactStore, run_name: str) -> RunRecord:
     try:
-        return RunRecord.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return None
+        return RunRecord.model_validate_json(text)
     except ValueError as error:
-        raise ConfigError(f"{path} is not a run record: {error}") from error
+        raise ConfigError(f"{store.location}/{_document(run_name)} is not a run record: {error}") from error

@@ -33,6 +33,7 @@ def rectify_failures(run_name: str, store: str) -> PersonNeededError | None:
         return needed
     gamma, report = run.config.rectify.gamma, run.folder / "report" / "rectify"
     write_report(artifact, report, gamma=gamma)
+    run.store.publish(report)
     publish("rectify", rectify_page.edits(artifact, gamma=gamma, report=report))
     publish_table("rectify-statistics", pq.read_table(report / STATISTICS).to_pylist())
     return None

@@ -1,18 +1,13 @@
 """The artifact store: finds complete artifacts by recipe and hands out writers for missing ones."""
 
 import logging
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from functools import cached_property
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from spot_core.artifacts.hashing import file_sha256
-from spot_core.artifacts.lease import lease
-from spot_core.artifacts.manifest import FileEntry, Manifest, read_manifest
+from spot_core.artifacts.artifact import Artifact
+from spot_core.artifacts.backend import Backend, Found
+from spot_core.artifacts.local import LocalBackend
 from spot_core.artifacts.packages import warn_about_differences
 from spot_core.artifacts.recipe import Recipe
 from spot_core.artifacts.writer import ArtifactWriter
@@ -20,147 +15,45 @@ from spot_core.errors import ArtifactError, ConfigError
 
 log = logging.getLogger(__name__)
 
-_FEW_ROWS = 256
-"""Rows decoded at once where single ones are wanted: their texts may be long."""
-
-
-class Artifact:
-    """A complete artifact; reading it never changes it."""
-
-    def __init__(self, folder: Path, manifest: Manifest) -> None:
-        self.folder = folder
-        self.manifest = manifest
-
-    @property
-    def stage(self) -> str:
-        return self.manifest.stage
-
-    @property
-    def key(self) -> str:
-        return self.manifest.key
-
-    @property
-    def generation(self) -> int:
-        return self.manifest.generation
-
-    @property
-    def digest(self) -> str:
-        """Content digest: equal for equal bytes, whatever recipe made them."""
-        return self.manifest.digest
-
-    @property
-    def rows(self) -> int:
-        return self.manifest.rows
-
-    @property
-    def statistics(self) -> dict[str, Any]:
-        return self.manifest.statistics
-
-    @cached_property
-    def parts(self) -> list[Path]:
-        """Parquet parts in order of their rows."""
-        return [self.folder / part.path for part in self.manifest.parts]
-
-    def file(self, name: str) -> Path:
-        """Path of a file or folder kept beside the parts, such as ``checkpoint``."""
-        path = self.folder / name
-        if not path.exists():
-            raise ArtifactError(f"{self.folder} has no {name}")
-        return path
-
-    def batches(self, *, columns: list[str] | None = None, rows: int = 4096) -> Iterator[pa.RecordBatch]:
-        """Streams the rows in order, at most ``rows`` at a time."""
-        for part in self.parts:
-            with pq.ParquetFile(part) as file:
-                yield from file.iter_batches(batch_size=rows, columns=columns)
-
-    def rows_as_dicts(self, *, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
-        """Streams the rows in order as dictionaries."""
-        for batch in self.batches(columns=columns):
-            yield from batch.to_pylist()
-
-    def rows_at(
-        self, numbers: Iterable[int], *, columns: list[str] | None = None
-    ) -> dict[int, dict[str, Any]]:
-        """Single rows by their place in the artifact, counted from 0; reads the row groups they are in and no others."""
-        wanted = sorted(set(numbers), reverse=True)
-        found: dict[int, dict[str, Any]] = {}
-        start = 0
-        for part in self.parts:
-            with pq.ParquetFile(part) as file:
-                for group in range(file.num_row_groups):
-                    end = start + file.metadata.row_group(group).num_rows
-                    if wanted and wanted[-1] < end:
-                        for batch in file.iter_batches(_FEW_ROWS, row_groups=[group], columns=columns):
-                            while wanted and wanted[-1] < start + batch.num_rows:
-                                row = batch.slice(wanted[-1] - start, 1)
-                                found[wanted.pop()] = row.to_pylist()[0]
-                            start += batch.num_rows
-                    start = end
-        assert not wanted, f"{self!r} has no rows {wanted}"
-        return found
-
-    def table(self, *, columns: list[str] | None = None) -> pa.Table:
-        """The whole artifact in memory."""
-        return pa.concat_tables([pq.read_table(part, columns=columns) for part in self.parts])
-
-    def __repr__(self) -> str:
-        return f"Artifact({self.stage}/{self.key}/{self.generation}, {self.rows} rows)"
+LEASE_SECONDS = 30.0
 
 
 class ArtifactStore:
-    """Artifacts below one folder, ``<store>/<stage>/<key>/<generation>``.
+    """Artifacts below one place, ``<store>/<stage>/<key>/<generation>``.
+
+    Args:
+        location: a folder, or the URL of an object store, such as ``s3://bucket/folder``.
+        lease_seconds: in an object store, how long a writer that gives no sign of life keeps its right to write.
+
+    Attributes:
+        location: as it was given.
+        root: folder on this machine in which work is done and artifacts are read; of an object store a scratch folder.
 
     Raises:
-        ConfigError: the location is not a folder on a file system of this machine.
+        ConfigError: the location cannot be used.
     """
 
-    def __init__(self, location: str | Path) -> None:
-        text = str(location)
-        if "://" in text and not text.startswith("file://"):
-            raise ConfigError(
-                f"store = {text!r}: only folders are supported, e.g. './artifacts' or '/mnt/spot'"
-            )
-        self.root = Path(text.removeprefix("file://")).expanduser().resolve()
-        if self.root.exists() and not self.root.is_dir():
-            raise ConfigError(f"store = {text!r} is a file, not a folder")
-        self._verified: dict[tuple[Path, int, int], str] = {}  # SHA-256 by path, size and modification time
+    def __init__(self, location: str | Path, *, lease_seconds: float = LEASE_SECONDS) -> None:
+        self.location = str(location)
+        self.backend = _backend(self.location, lease_seconds)
         self._compared: set[Path] = set()  # artifacts whose package versions were looked at
+
+    @property
+    def root(self) -> Path:
+        return self.backend.root
 
     def folder(self, recipe: Recipe, generation: int) -> Path:
         return self.root / recipe.stage / recipe.key / str(generation)
 
-    def _generations(self, recipe: Recipe) -> list[int]:
-        """Numbers of all generations, complete or not, newest first."""
-        parent = self.root / recipe.stage / recipe.key
-        if not parent.is_dir():
-            return []
-        return sorted((int(p.name) for p in parent.iterdir() if p.name.isdecimal()), reverse=True)
-
-    def _file_is_whole(self, folder: Path, entry: FileEntry) -> bool:
-        path = folder / entry.path
-        try:
-            status = path.stat()
-        except FileNotFoundError:
-            return False
-        if status.st_size != entry.bytes:
-            return False
-        seen = (path, status.st_size, status.st_mtime_ns)
-        if seen not in self._verified:
-            self._verified[seen] = file_sha256(path)
-        return self._verified[seen] == entry.sha256
-
     def damage(self, folder: Path) -> str | None:
-        """Says what is wrong with a folder that has a manifest, or None if every byte is as it was written."""
-        try:
-            manifest = read_manifest(folder)
-        except ArtifactError as error:
-            return str(error)
-        assert manifest is not None, f"{folder} has no manifest"
-        for entry in [*manifest.parts, *manifest.files]:
-            if not self._file_is_whole(folder, entry):
-                return f"{folder / entry.path} is missing or does not match its hash"
-        return None
+        """Says what is wrong with a completed artifact, given its folder below `root`; None if nothing is."""
+        stage, key, generation = folder.relative_to(self.root).parts
+        found = self._found(stage, key, int(generation))
+        assert found is not None, f"{folder} has no manifest"
+        return found.problem or None
+
+    def _found(self, stage: str, key: str, generation: int) -> Found | None:
+        return next(self.backend.completed(stage, key, lambda number: number == generation), None)
 
     def find(self, recipe: Recipe, *, at_least: int = 0) -> Artifact | None:
         """Returns the newest complete and undamaged artifact of a recipe, or None.
@@ -169,21 +62,19 @@ class ArtifactStore:
             recipe: what the artifact must have been made from.
             at_least: lowest generation to accept; a refresh asks for one that is not there yet.
         """
-        for generation in self._generations(recipe):
-            folder = self.folder(recipe, generation)
-            if generation < at_least or not (folder / "manifest.json").exists():
-                continue
-            if problem := self.damage(folder):
+        for found in self.backend.completed(recipe.stage, recipe.key, lambda number: number >= at_least):
+            if found.artifact is None:
                 log.warning(
-                    "artifact %s/%s is damaged and will not be used: %s", recipe.stage, recipe.key, problem
+                    "artifact %s/%s is damaged and will not be used: %s",
+                    recipe.stage,
+                    recipe.key,
+                    found.problem,
                 )
                 continue
-            manifest = read_manifest(folder)
-            assert manifest is not None
-            if folder not in self._compared:
-                self._compared.add(folder)
-                warn_about_differences(f"{recipe.stage}/{recipe.key}", manifest.packages)
-            return Artifact(folder, manifest)
+            if found.artifact.folder not in self._compared:
+                self._compared.add(found.artifact.folder)
+                warn_about_differences(f"{recipe.stage}/{recipe.key}", found.artifact.manifest.packages)
+            return found.artifact
         return None
 
     def get(self, recipe: Recipe, *, at_least: int = 0) -> Artifact:
@@ -195,7 +86,8 @@ class ArtifactStore:
         artifact = self.find(recipe, at_least=at_least)
         if artifact is None:
             raise ArtifactError(
-                f"{self.root / recipe.stage / recipe.key} holds no complete artifact: run stage {recipe.stage!r} first"
+                f"{self.location}/{recipe.stage}/{recipe.key} holds no complete artifact: run stage {recipe.stage!r} "
+                "first"
             )
         return artifact
 
@@ -205,13 +97,16 @@ class ArtifactStore:
         Raises:
             ArtifactError: it is not there any more, incomplete or damaged.
         """
-        folder = self.root / stage / key / str(generation)
-        manifest = read_manifest(folder)
-        if manifest is None:
-            raise ArtifactError(f"{folder} is no complete artifact any more: run stage {stage!r} again")
-        if problem := self.damage(folder):
-            raise ArtifactError(f"artifact {stage}/{key} is damaged ({problem}): run stage {stage!r} again")
-        return Artifact(folder, manifest)
+        found = self._found(stage, key, generation)
+        if found is None:
+            raise ArtifactError(
+                f"{self.location}/{stage}/{key}/{generation} is no complete artifact any more: run stage {stage!r} again"
+            )
+        if found.artifact is None:
+            raise ArtifactError(
+                f"artifact {stage}/{key} is damaged ({found.problem}): run stage {stage!r} again"
+            )
+        return found.artifact
 
     def next_generation(self, recipe: Recipe) -> int:
         """The generation that a refresh of this recipe writes: one above the newest complete one."""
@@ -222,27 +117,76 @@ class ArtifactStore:
     def write(self, recipe: Recipe, *, at_least: int = 0) -> Iterator[ArtifactWriter | Artifact]:
         """Gives the one writer of an artifact, or the artifact if it is complete by the time it is our turn.
 
-        Blocks while another process writes the same key. A folder without a manifest is resumed; a damaged
-        artifact is set aside under another name and made again.
+        Blocks while another process writes the same key. One without a manifest is resumed; a damaged artifact is set
+        aside under another name and made again.
+
+        Raises:
+            ConfigError, ArtifactError: an object store cannot be used or reached.
         """
-        with lease(self.root / recipe.stage / recipe.key, what=f"{recipe.stage}/{recipe.key}"):
+        if done := self.find(recipe, at_least=at_least):
+            yield done
+            return
+        with self.backend.lease(recipe.stage, recipe.key) as held:
             if done := self.find(recipe, at_least=at_least):
                 yield done
                 return
-            folder = self.folder(recipe, at_least)
-            if (folder / "manifest.json").exists():
-                aside = _unused_name(folder)
-                log.warning("%s is damaged: set aside as %s and made again", folder, aside.name)
-                folder.rename(aside)
-            writer = ArtifactWriter(folder, recipe, generation=at_least)
-            try:
-                yield writer
-            finally:
-                writer.close()
+            if found := self._found(recipe.stage, recipe.key, at_least):
+                if found.artifact:  # completed just now: in an object store a lease can be lost at any moment
+                    yield found.artifact
+                    return
+                aside = held.set_aside(found)
+                log.warning(
+                    "%s is damaged: set aside as %s and made again", self.folder(recipe, at_least), aside
+                )
+            with held.making(recipe, at_least) as (folder, seal):
+                writer = ArtifactWriter(folder, recipe, generation=at_least, seal=seal)
+                try:
+                    yield writer
+                finally:
+                    writer.close()
+
+    # --- what is no artifact ---------------------------------------------------------------------------------
+
+    def read_document(self, name: str) -> str | None:
+        """A small text that changes, by its name below the store; None if there is none."""
+        return self.backend.read_document(name)
+
+    def update_document(self, name: str, change: Callable[[str | None], str]) -> str:
+        """Puts ``change(what is there)`` in its place and returns it; of two updates at once none is lost.
+
+        ``change`` may be called more than once.
+        """
+        return self.backend.update_document(name, change)
+
+    def runs(self) -> list[str]:
+        """Names of the runs of this store, the one that changed last first."""
+        return self.backend.runs()
+
+    def publish(self, path: Path) -> None:
+        """Gives a file below `root`, or a folder of them, to everybody who uses the store; in a folder they have it."""
+        self.backend.publish(path)
+
+    def shared_journals(self, folder: str) -> AbstractContextManager[Path]:
+        """A folder of append-only ``.jsonl`` files, each written by one process, that outlives this machine.
+
+        In an object store those of other machines are brought here first, and what is added is copied there every few
+        seconds and at the end.
+        """
+        return self.backend.shared_journals(folder)
 
 
-def _unused_name(folder: Path) -> Path:
-    number = 0
-    while (aside := folder.with_name(f"{folder.name}.damaged-{number}")).exists():
-        number += 1
-    return aside
+def _backend(location: str, lease_seconds: float) -> Backend:
+    if "://" not in location or location.startswith("file://"):
+        root = Path(location.removeprefix("file://")).expanduser().resolve()
+        if root.exists() and not root.is_dir():
+            raise ConfigError(f"store = {location!r} is a file, not a folder")
+        return LocalBackend(root)
+    if "@" in location.split("://", maxsplit=1)[1].split("/", maxsplit=1)[0]:
+        raise ConfigError(
+            "store holds a user name or a key: settings are kept and shown, so give credentials by environment "
+            "(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)"
+        )
+    from spot_core.artifacts.remote.backend import RemoteBackend  # noqa: PLC0415 - most stores are folders
+    from spot_core.artifacts.remote.scratch import scratch_of  # noqa: PLC0415
+
+    return RemoteBackend(location, scratch_of(location), lease_seconds=lease_seconds)

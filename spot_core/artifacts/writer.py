@@ -14,9 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from spot_core.artifacts import schemas
+from spot_core.artifacts.backend import Seal
 from spot_core.artifacts.batches import regrouped
 from spot_core.artifacts.journal import Journal
-from spot_core.artifacts.manifest import Manifest, entry_for, write_atomically, write_manifest
+from spot_core.artifacts.manifest import Manifest, entry_for, write_atomically
 from spot_core.artifacts.packages import installed_versions
 from spot_core.artifacts.recipe import Recipe, canonical_json
 from spot_core.errors import ArtifactError
@@ -37,8 +38,9 @@ class ArtifactWriter:
         work: scratch folder below it that survives a crash and is removed on completion.
     """
 
-    def __init__(self, folder: Path, recipe: Recipe, *, generation: int) -> None:
+    def __init__(self, folder: Path, recipe: Recipe, *, generation: int, seal: Seal) -> None:
         self.folder = folder
+        self._seal = seal
         self.recipe = recipe
         self.generation = generation
         self.work = folder / _WORK
@@ -72,8 +74,13 @@ class ArtifactWriter:
             statistics: JSON-ready figures for the manifest.
             files: further files below ``folder`` that belong to the artifact; folders are taken whole.
 
+        Returns:
+            What is in the store now: if the right to write was lost and another process has completed the artifact
+            meanwhile, that one's.
+
         Raises:
-            ArtifactError: a row does not fit the stage's schema.
+            ArtifactError: a row does not fit the stage's schema, or the right to write was lost and nobody has
+                completed it yet.
         """
         schema = schemas.BY_STAGE[self.recipe.stage]
         batches = _batches_of(rows, schema, what=self.recipe.stage)
@@ -116,7 +123,7 @@ class ArtifactWriter:
             seconds=round(time.monotonic() - self._started, 3),
             statistics=statistics,
         )
-        write_manifest(self.folder, manifest)
+        manifest = self._seal(self.folder, manifest)
         shutil.rmtree(self.work)
         log.info("%s/%s complete: %d rows in %s", manifest.stage, manifest.key, manifest.rows, self.folder)
         return manifest

@@ -136,7 +136,7 @@ class SpotConfig(Section):
     profile: str = "demo"
     """Profile that this configuration started from."""
     store: str = "artifacts"
-    """Folder of the artifact store."""
+    """The artifact store: a folder, or `s3://bucket/folder`; address and credentials are read from `AWS_…` variables."""
     model: ModelConfig
     questions: QuestionSource
     """The questions to learn from, or responses that exist already."""

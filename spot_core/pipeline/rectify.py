@@ -77,19 +77,20 @@ def make(
     attended.on_progress(len(final), len(failures))
     lost = 0
     if remaining:
-        asking = Asking(
-            writer,
-            config,
-            model_path,
-            filtered,
-            store.root / "replies",
-            journals,
-            edits,
-            attended,
-            done=len(final),
-            mapper=mapper,
-        )
-        lost = asking.about(remaining)
+        with store.shared_journals("replies") as folder:
+            asking = Asking(
+                writer,
+                config,
+                model_path,
+                filtered,
+                folder,
+                journals,
+                edits,
+                attended,
+                done=len(final),
+                mapper=mapper,
+            )
+            lost = asking.about(remaining)
     rows = _latest(journals)
     ordered = [rows[key] for key in sorted(rows)]
     assert len(ordered) == len(failures), f"{len(failures)} failures but {len(ordered)} rows"

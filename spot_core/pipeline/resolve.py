@@ -11,7 +11,7 @@ from spot_core.config.model import PromptConfig
 from spot_core.config.questions import QuestionSource
 from spot_core.config.spot import EvaluationSet, StageName
 from spot_core.datasets import content_digest
-from spot_core.models import fingerprint, resolve_model
+from spot_core.models import fingerprint, fingerprint_of, resolve_model
 from spot_core.pipeline import evaluate, questions, rectify, rollout, train
 from spot_core.pipeline import filter as filtering
 from spot_core.runs import Run
@@ -157,8 +157,8 @@ class Resolver:
         return None if trained is None else trained.file(train.CHECKPOINT)
 
     def _trained_fingerprint(self) -> str | None:
-        path = self.checkpoint()
-        return None if path is None else fingerprint(path)
+        trained = self.train().artifact
+        return None if trained is None else fingerprint_of(trained.hashes(train.CHECKPOINT))
 
     def nothing_to_train_on(self) -> str | None:
         """Why training is skipped, once that is known; None if there are pairs or the stages before are not done."""

@@ -18,9 +18,10 @@ _STAGE_OF = {"questions": "prepare", "reference": "train"}
 
 
 def write_summary(run: Run) -> dict[str, Any]:
-    """Returns the summary of a run and writes it into the run's folder."""
+    """Returns the summary of a run, writes it into the run's folder, and publishes that."""
     summary = summarise(run)
     write_atomically(run.folder / SUMMARY, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+    run.publish()
     return summary
 
 

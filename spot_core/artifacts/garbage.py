@@ -1,0 +1,181 @@
+"""What a store holds that no run refers to: found from a listing, and removed under the lease of each artifact."""
+
+import re
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from spot_core.artifacts.backend import Stored
+from spot_core.artifacts.store import ArtifactStore
+
+KEEP_UNFINISHED_DAYS = 30.0
+"""A run may wait that long for a person."""
+_DAY = 86_400.0  # seconds
+_JUST_MADE_SECONDS = 3600.0
+"""A run notes what it uses when it has it: younger artifacts may be about to be noted."""
+
+Why = Literal["no run uses it", "unfinished", "damaged", "left over", "nothing is left of it"]
+Used = set[tuple[str, str, int]]
+"""Stage, key and generation of artifacts."""
+
+_PLACE = re.compile(r"(?!runs/|replies/)([a-z_]+)/([0-9a-f]{16})/(.+)", re.DOTALL)
+_GENERATION = re.compile(r"(\d+)/.+", re.DOTALL)
+_ASIDE = re.compile(r"\d+\.damaged-\d+/")
+_MANIFEST = re.compile(r"\d+/manifest(\.(\d+))?\.json")
+_DAMAGED = re.compile(r"\d+/manifest\.damaged-(\d+)\.json")
+_ATTEMPT = re.compile(r"\d+/([0-9a-f]{12})/")
+
+
+class Place(NamedTuple):
+    """Where all generations of an artifact lie."""
+
+    stage: str
+    key: str
+
+    def __str__(self) -> str:
+        return f"{self.stage}/{self.key}"
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """Files that belong together and can go."""
+
+    place: Place
+    what: str
+    """A generation, one that was set aside, or what lies beside them."""
+    why: Why
+    names: tuple[str, ...]
+    bytes: int
+    modified: float
+    """Seconds since 1970."""
+
+
+def find_garbage(
+    store: ArtifactStore, used: Used, *, keep_days: float = KEEP_UNFINISHED_DAYS, now: float | None = None
+) -> list[Garbage]:
+    """What can be removed from a store, given what its runs use.
+
+    Kept are: what a run uses; what was completed within the last hour; unfinished work of the last ``keep_days``, and
+    with any of these the logs beside it; runs, and replies that were paid for.
+    """
+    by_place: defaultdict[Place, dict[str, Stored]] = defaultdict(dict)
+    for name, stored in store.backend.inventory().items():
+        if match := _PLACE.fullmatch(name):
+            by_place[Place(match[1], match[2])][match[3]] = stored
+    return [
+        garbage
+        for place in sorted(by_place)
+        for garbage in _of_place(store, place, by_place[place], used, keep_days=keep_days, now=now)
+    ]
+
+
+def remove_garbage(
+    store: ArtifactStore,
+    found: Iterable[Garbage],
+    used: Callable[[], Used],
+    *,
+    keep_days: float = KEEP_UNFINISHED_DAYS,
+    now: float | None = None,
+) -> tuple[list[Garbage], list[Place]]:
+    """Removes what is still garbage once nobody else can write there.
+
+    Returns:
+        What was removed, and the places that were left alone because somebody is at work in them.
+    """
+    removed, busy, in_use = [], [], used()
+    for place in sorted({garbage.place for garbage in found}):
+        with store.backend.try_lease(*place) as held:
+            if held is None:
+                busy.append(place)
+                continue
+            prefix = f"{place}/"
+            files = {
+                name.removeprefix(prefix): stored
+                for name, stored in store.backend.inventory(str(place)).items()
+            }
+            gone = list(_of_place(store, place, files, in_use, keep_days=keep_days, now=now))
+            held.remove([name for garbage in gone for name in garbage.names])
+            removed += gone
+    return removed, busy
+
+
+def _of_place(
+    store: ArtifactStore,
+    place: Place,
+    files: Mapping[str, Stored],
+    used: Used,
+    *,
+    keep_days: float,
+    now: float | None,
+) -> Iterator[Garbage]:
+    now = time.time() if now is None else now
+    generations, aside, beside = _sorted(files)
+    for name, content in aside.items():
+        yield _garbage(place, name, "damaged", content)
+    kept = False
+    for number, content in generations.items():
+        age = now - max(stored.modified for stored in content.values())
+        complete = _complete(content)
+        if complete and age >= _JUST_MADE_SECONDS and (*place, number) not in used:
+            yield _garbage(place, str(number), "no run uses it", content)
+        elif not complete and age >= keep_days * _DAY:
+            yield _garbage(place, str(number), "unfinished", content)
+        else:
+            kept = True
+            left_over = _left_over(content, store.backend.attempt(*place, number)) if complete else None
+            if left_over:
+                yield _garbage(place, str(number), "left over", left_over)
+    leases = {
+        name: beside.pop(name) for name in list(beside) if name.startswith(".lease")
+    }  # go with the last file
+    rest = beside or ({} if generations or aside else leases)
+    age = now - max((stored.modified for stored in rest.values()), default=now)
+    if rest and not kept and (generations or age >= keep_days * _DAY):
+        yield _garbage(place, "what lies beside", "nothing is left of it", rest)
+
+
+def _sorted(
+    files: Mapping[str, Stored],
+) -> tuple[dict[int, dict[str, Stored]], dict[str, dict[str, Stored]], dict[str, Stored]]:
+    """Generations, those that were set aside, and what lies beside them."""
+    generations: defaultdict[int, dict[str, Stored]] = defaultdict(dict)
+    aside: defaultdict[str, dict[str, Stored]] = defaultdict(dict)
+    beside: dict[str, Stored] = {}
+    for name, stored in files.items():
+        if match := _GENERATION.fullmatch(name):
+            generations[int(match[1])][name] = stored
+        elif match := _ASIDE.match(name):
+            aside[match[0].rstrip("/")][name] = stored
+        else:
+            beside[name] = stored
+    return generations, aside, beside
+
+
+def _complete(content: Iterable[str]) -> bool:
+    """Whether there is a manifest that was not found damaged."""
+    damaged = {int(match[1]) for name in content if (match := _DAMAGED.fullmatch(name))}
+    made = {int(match[2] or 0) for name in content if (match := _MANIFEST.fullmatch(name))}
+    return bool(made - damaged)
+
+
+def _left_over(content: Mapping[str, Stored], attempt: str | None) -> dict[str, Stored]:
+    """Files of a complete artifact that are not part of it: uploads of other attempts, and work that is done."""
+    return {
+        name: stored
+        for name, stored in content.items()
+        if "/.work/" in name
+        or (attempt is not None and (match := _ATTEMPT.match(name)) is not None and match[1] != attempt)
+    }
+
+
+def _garbage(place: Place, what: str, why: Why, content: Mapping[str, Stored]) -> Garbage:
+    return Garbage(
+        place,
+        what,
+        why,
+        tuple(f"{place}/{name}" for name in content),
+        sum(stored.bytes for stored in content.values()),
+        max(stored.modified for stored in content.values()),
+    )

@@ -1,0 +1,137 @@
+"""What the holder of a lease may do in an object store: complete an artifact, set one aside, remove one."""
+
+import logging
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from spot_core.artifacts.backend import Found, Seal
+from spot_core.artifacts.manifest import Manifest, write_atomically
+from spot_core.artifacts.recipe import Recipe
+from spot_core.artifacts.remote.layout import LEASES, WORK, RemoteManifest, Shelf, parsed, tombstone
+from spot_core.artifacts.remote.lease import LeaseLostError, RemoteLease
+from spot_core.artifacts.remote.mirror import JournalMirror
+from spot_core.artifacts.remote.objects import Objects
+from spot_core.artifacts.remote.transfer import upload
+
+log = logging.getLogger(__name__)
+
+ATTEMPT = "attempt"
+_OF_TRAINING = frozenset({"scratch", "out"})
+"""Folders of unfinished work with DeepSpeed's state: too large to copy all the time, and not only added to."""
+
+
+class RemoteHeld:
+    """The lease on one ``<stage>/<key>``, held.
+
+    Attributes:
+        unfinished: there is work in the store that a later holder goes on with.
+    """
+
+    def __init__(self, objects: Objects, root: Path, folder: str, lease: RemoteLease) -> None:
+        self._objects, self._root, self._folder, self._lease = objects, root, folder, lease
+        self.unfinished = False
+
+    def _shelf(self) -> Shelf:
+        return Shelf(self._folder, self._objects.listing(self._folder))
+
+    def set_aside(self, damaged: Found) -> str:
+        """The files stay where they are; what says that they do not count is created, by whoever is first."""
+        parent = f"{self._folder}/{damaged.generation}"
+        name = tombstone(damaged.generation, damaged.revision)
+        self._objects.create(f"{self._folder}/{name}", f"{parent}: {damaged.problem}".encode())
+        return name
+
+    @contextmanager
+    def making(self, recipe: Recipe, generation: int) -> Iterator[tuple[Path, Seal]]:
+        """Journals that another machine has begun are restored, and what is added is copied to the store."""
+        folder, remote = self._root / self._folder / str(generation), f"{self._folder}/{generation}/{WORK}"
+        mirror = JournalMirror(
+            self._objects,
+            folder / WORK,
+            remote,
+            lease=self._lease.number,
+            lost=lambda: self._lease.lost,
+            without=_OF_TRAINING,
+        )
+        self.unfinished = True
+        if folder.exists() and not (folder / WORK).exists():
+            shutil.rmtree(folder)  # copies of what was set aside
+        mirror.restore(grown_elsewhere=True)
+        mirror.start()
+        try:
+            yield folder, partial(self._seal, generation)
+        finally:
+            mirror.stop(discard=not self.unfinished)
+
+    def _seal(self, generation: int, folder: Path, manifest: Manifest) -> Manifest:
+        parent = f"{self._folder}/{generation}"
+        attempt = _attempt(folder / WORK)
+        try:
+            self._lease.check()
+            entries = [*manifest.parts, *manifest.files]
+            etags = upload(
+                self._objects,
+                folder,
+                entries,
+                f"{parent}/{attempt}",
+                record=folder / WORK / f"uploaded-{attempt}",
+            )
+            self._lease.check()
+        except LeaseLostError:
+            if (others := self._completed(generation)) is None:
+                raise
+            return self._adopt(generation, folder, attempt, others)
+        sealed = RemoteManifest(**manifest.model_dump(), attempt=attempt, etags=etags)
+        document = (sealed.model_dump_json(indent=1) + "\n").encode()
+        while not self._objects.create(f"{self._folder}/{self._shelf().manifest(generation)}", document):
+            if (others := self._completed(generation)) is not None:
+                return self._adopt(generation, folder, attempt, others)
+        self.unfinished = False
+        return manifest
+
+    def _completed(self, generation: int) -> RemoteManifest | None:
+        name = f"{self._folder}/{self._shelf().manifest(generation)}"
+        data = self._objects.read(name)
+        return None if data is None else parsed(data, name)
+
+    def _adopt(self, generation: int, folder: Path, attempt: str, others: RemoteManifest) -> Manifest:
+        """Drops this process's own work for what was completed meanwhile."""
+        log.warning(
+            "%s/%d was completed by another process while this one was paused or cut off: its artifact is used, and the "
+            "one made here is dropped",
+            self._folder,
+            generation,
+        )
+        self._objects.remove(self._objects.listing(f"{self._folder}/{generation}/{attempt}"))
+        for path in folder.iterdir():
+            if path.name != WORK:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        self.unfinished = False
+        return Manifest.model_validate(others.model_dump(include=set(Manifest.model_fields)))
+
+    def remove(self, names: list[str]) -> None:
+        """Manifests go first; the copies on this machine go too."""
+        assert all(name.startswith(f"{self._folder}/") for name in names), names
+        ours = [name for name in names if not name.startswith(f"{self._folder}/{LEASES}/")]
+        manifests = [name for name in ours if "/manifest" in name]
+        self._objects.remove(manifests)
+        self._objects.remove(name for name in ours if name not in set(manifests))
+        left = {name for name in self._shelf().objects if not name.startswith(f"{LEASES}/")}
+        for generation in {name.split("/")[2] for name in ours}:
+            if not any(name.startswith(f"{generation}/") for name in left):
+                shutil.rmtree(self._root / self._folder / generation, ignore_errors=True)
+        if not left:
+            shutil.rmtree(self._root / self._folder)
+        self.unfinished = any(f"/{WORK}/" in name for name in left)
+
+
+def _attempt(work: Path) -> str:
+    """Name of the folder that this attempt uploads to; one that was killed goes on with the same."""
+    path = work / ATTEMPT
+    if not path.exists():
+        write_atomically(path, uuid.uuid4().hex[:12])
+    return path.read_text(encoding="utf-8")

@@ -1,0 +1,237 @@
+"""An object store keeps what a folder keeps, whatever is killed, paused, lost or cut off."""
+
+import json
+import shutil
+import signal
+import time
+
+import pytest
+import s3fs
+
+from spot_core.artifacts import ArtifactStore
+from spot_core.errors import ArtifactError, ConfigError
+from spot_core.oracles.replies import ReplyJournal
+from tests.spot_core.artifacts.writing import RECIPE, row, start, write
+from tests.spot_core.conftest import Keeper
+
+LEASE = 3.0
+FILES = 8
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """Lets the test be on one machine or another: each has its own scratch folder."""
+
+    def on(name):
+        monkeypatch.setenv("SPOT_SCRATCH", str(tmp_path / name))
+        return tmp_path / name
+
+    return on
+
+
+def store_at(location):
+    return ArtifactStore(location, lease_seconds=LEASE)
+
+
+def until(process, condition):
+    """Waits for something that the process is to bring about."""
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def outcome(process):
+    said, log = process.communicate(timeout=120)
+    return json.loads(said), log
+
+
+@pytest.mark.parametrize("next_machine", ["same", "other"])
+def test_a_kill_in_the_middle_of_an_upload_leaves_nothing_half(make_bucket, machine, next_machine):
+    location = f"s3://{make_bucket('slow')}/spot"
+    kept = Keeper(location)
+    killed = start(machine("first"), location=location, rows=5, files=FILES, lease=LEASE)
+    until(killed, lambda: kept.names(".bin"))
+    killed.kill()
+    killed.wait()
+    assert 0 < len(kept.names(".bin")) < FILES
+    assert not kept.names("manifest.json")
+    assert store_at(location).find(RECIPE) is None
+
+    folder = machine("first" if next_machine == "same" else "other")
+    said, log = outcome(start(folder, location=location, rows=5, files=FILES, lease=LEASE))
+    assert "error" not in said
+    assert ("files are uploaded already" in log) == (next_machine == "same")
+    machine("third")
+    artifact = store_at(location).get(RECIPE)
+    assert artifact.digest == said["digest"]
+    assert list(artifact.rows_as_dicts()) == [row(n) for n in range(5)]
+    assert len(list(artifact.file("extra").glob("*.bin"))) == FILES
+
+
+@pytest.mark.parametrize("paused", ["at work", "uploading", "about to complete"])
+def test_a_paused_writer_that_goes_on_after_another_completed_changes_nothing(
+    make_bucket, machine, tmp_path, paused
+):
+    location = f"s3://{make_bucket('slow')}/spot"
+    kept, go = Keeper(location), tmp_path / "go"
+    first = start(machine("first"), location=location, rows=5, files=FILES, lease=LEASE, go=str(go))
+    until(first, lambda: list((tmp_path / "first").rglob("7.bin")))
+    if paused != "at work":
+        go.touch()
+        wanted = 1 if paused == "uploading" else FILES
+        until(first, lambda: len(kept.names(".bin")) >= wanted)
+    first.send_signal(signal.SIGSTOP)
+
+    machine("second")
+    second = store_at(location)
+    digest, _ = write(second, rows=4, files=1)
+    second.get(RECIPE)
+    counting = [name for name in kept.names() if name.startswith(artifact_folder(kept)) or "manifest" in name]
+    before = {name: kept.read(name) for name in counting}
+
+    first.send_signal(signal.SIGCONT)
+    go.touch()
+    said, log = outcome(first)
+    assert said["digest"] == digest
+    first_was_faster = paused == "about to complete" and second.get(RECIPE).rows == 5
+    assert ("was completed by another process" in log) != first_was_faster
+    assert kept.names() == sorted(
+        {*counting, ".spot-store"}
+    )  # nothing is left of what the first one uploaded
+    assert {name: kept.read(name) for name in counting} == before
+    machine("third")
+    assert store_at(location).get(RECIPE).digest == digest
+    assert first_was_faster or store_at(location).get(RECIPE).rows == 4
+
+
+def artifact_folder(kept):
+    """Where the files lie that the one manifest names."""
+    (manifest,) = kept.names("manifest.json")
+    return f"{manifest.removesuffix('manifest.json')}{json.loads(kept.read(manifest))['attempt']}/"
+
+
+def test_a_writer_that_lost_its_lease_to_one_at_work_stops_and_says_to_whom(bucket, machine, tmp_path):
+    kept, go = Keeper(bucket), tmp_path / "go"
+    first = start(machine("first"), location=bucket, rows=5, files=0, lease=LEASE, go=str(go))
+    until(first, lambda: kept.names("/0.json"))
+    first.send_signal(signal.SIGSTOP)
+    machine("second")
+    with store_at(bucket).write(RECIPE) as mine:
+        first.send_signal(signal.SIGCONT)
+        go.touch()
+        said, _ = outcome(first)
+        assert "another one has taken over (pid " in said["error"]
+        assert not kept.names("manifest.json")
+        mine.complete([row(7)], statistics={})
+    assert store_at(bucket).get(RECIPE).rows == 1
+
+
+def test_rows_of_an_unfinished_artifact_outlive_the_machine(bucket, machine):
+    lost = machine("first")
+    with pytest.raises(KeyboardInterrupt), store_at(bucket).write(RECIPE) as writer:
+        journal = writer.journal()
+        for number in range(3):
+            journal.append({"n": number})
+        raise KeyboardInterrupt
+    shutil.rmtree(lost)
+    machine("second")
+    assert write(store_at(bucket), rows=5, files=0)[1] == [0, 1, 2]
+    assert not [name for name in Keeper(bucket).names() if ".work" in name or ".lease" in name]
+
+
+def test_replies_that_were_paid_for_outlive_the_machine(bucket, machine):
+    lost = machine("first")
+    with (
+        ArtifactStore(bucket).shared_journals("replies") as folder,
+        ReplyJournal(folder, writer="a-0") as paid,
+    ):
+        assert paid.claim("hash", by="oracle", worst=(1, 2))
+        paid.put("hash", {"text": "dear"})
+    shutil.rmtree(lost)
+    machine("second")
+    with (
+        ArtifactStore(bucket).shared_journals("replies") as folder,
+        ReplyJournal(folder, writer="a-0") as again,
+    ):
+        assert not again.claim("hash", by="oracle", worst=(1, 2))
+        assert again.get("hash") == {"text": "dear"}
+        assert again.own["oracle"] == [("hash", (1, 2))]
+
+
+def test_what_is_complete_is_known_without_its_content_and_fetched_when_it_is_wanted(bucket, machine):
+    write_to = machine("first")
+    write(store_at(bucket), rows=3, files=2)
+    shutil.rmtree(write_to)
+    scratch = machine("second")
+    artifact = store_at(bucket).get(RECIPE)
+    assert artifact.hashes("extra").keys() == {"0.bin", "1.bin"}
+    assert not [path for path in scratch.rglob("*") if path.is_file()]
+    assert artifact.file("extra").joinpath("1.bin").read_bytes() == b"\1" * 100_000
+    assert not list(scratch.rglob("*.parquet"))
+    assert list(artifact.rows_as_dicts()) == [row(n) for n in range(3)]
+
+
+def test_what_is_lost_between_being_found_and_being_read_is_an_error_and_made_again(bucket, machine):
+    machine("first")
+    write(store_at(bucket), rows=3, files=0)
+    machine("second")
+    artifact = store_at(bucket).get(RECIPE)
+    kept = Keeper(bucket)
+    (part,) = kept.names(".parquet")
+    kept.write(part, b"x" * len(kept.read(part)))
+    with pytest.raises(ArtifactError, match=r"does not match its hash.*run stage 'questions' again"):
+        artifact.table()
+    assert write(store_at(bucket), rows=3, files=0)[0] == artifact.digest
+    assert store_at(bucket).get(RECIPE).rows == 3
+
+
+def test_an_object_copied_as_it_was_is_no_damage(bucket, machine):
+    machine("first")
+    write(store_at(bucket), rows=3, files=0)
+    kept = Keeper(bucket)
+    (manifest,) = kept.names("manifest.json")
+    document = json.loads(kept.read(manifest))
+    document["etags"] = dict.fromkeys(document["etags"], "another bucket's")
+    kept.write(manifest, json.dumps(document).encode())
+    assert store_at(bucket).get(RECIPE).rows == 3
+
+
+def test_a_completion_whose_answer_was_lost_is_taken_for_what_it_is(make_bucket, machine):
+    location = f"s3://{make_bucket('lossy')}/spot"
+    machine("first")
+    digest, _ = write(store_at(location), rows=3, files=0)
+    assert store_at(location).get(RECIPE).digest == digest
+    assert len(Keeper(location).names(".parquet")) == 1
+
+
+def test_a_store_without_conditional_writes_is_refused(make_bucket, machine):
+    machine("first")
+    with pytest.raises(ConfigError, match="ignores 'If-None-Match"):
+        write(store_at(f"s3://{make_bucket('careless')}/spot"), rows=1, files=0)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("AWS_ENDPOINT_URL", "http://127.0.0.1:9", "cannot be used.*AWS_ENDPOINT_URL"),
+        ("AWS_ENDPOINT_URL", "nonsense", "cannot be used.*AWS_ENDPOINT_URL"),
+        ("AWS_ACCESS_KEY_ID", "stranger", "is not allowed.*AWS_ACCESS_KEY_ID"),
+    ],
+)
+def test_wrong_settings_are_told_with_what_to_set(bucket, monkeypatch, variable, value, said):
+    monkeypatch.setenv(variable, value)
+    s3fs.S3FileSystem.clear_instance_cache()  # connections are kept; a new process reads the environment anew
+    try:
+        with pytest.raises(ConfigError, match=said) as refused:
+            ArtifactStore(bucket).find(RECIPE)
+    finally:
+        s3fs.S3FileSystem.clear_instance_cache()
+    assert "spot-test-secret" not in str(refused.value)
+
+
+def test_a_bucket_that_does_not_exist_is_told(s3_server, machine):
+    machine("first")
+    with pytest.raises(ConfigError, match="there is no such bucket"):
+        ArtifactStore("s3://missing/spot").find(RECIPE)
