@@ -19,8 +19,10 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.chaos.calls import answered_again
-from benchmarks.chaos.campaign import Campaign, Injected
+from benchmarks.chaos.calm import run_in_peace
+from benchmarks.chaos.campaign import SHARES, SMALL_SHARES, Campaign, Injected
 from benchmarks.chaos.caretaker import Caretaker
+from benchmarks.chaos.small import small_settings
 from benchmarks.chaos.topology import Topology, make_home
 from benchmarks.chaos.verdict import Verdict, compare
 from benchmarks.chaos.watch import ORPHAN_SECONDS, Watch
@@ -42,6 +44,7 @@ def main(
     automatic: Annotated[
         int, typer.Option(help="Runs without process left to the automation to notice.")
     ] = 1,
+    small: Annotated[bool, typer.Option(help="A run without vLLM, of two minutes.")] = False,
     settings: Annotated[str, typer.Option(help="Settings that differ from the demo's, as JSON.")] = "{}",
     minutes: Annotated[float, typer.Option(help="Longest time for the disturbed run.")] = 45.0,
     keep: Annotated[bool, typer.Option(help="Keep the folder with logs and stores.")] = False,
@@ -56,10 +59,17 @@ def main(
             log.warning(
                 "no file system could be mounted here: the store is neither full nor read-only in this run"
             )
-        overrides = json.loads(settings)
+        overrides = (small_settings(home) if small else {}) | json.loads(settings)
         overrides["rectify"] = overrides.get("rectify", {}) | {"oracle": topology.oracle}
         watch = Watch(topology)
-        campaign = Campaign(topology, watch, count=faults, seed=seed, pause_seconds=pause)
+        campaign = Campaign(
+            topology,
+            watch,
+            count=faults,
+            seed=seed,
+            pause_seconds=pause,
+            shares=SMALL_SHARES if small else SHARES,
+        )
         disturbed = Caretaker(
             topology, _parameters(overrides, str(topology.store), "disturbed"), automatic=automatic
         )
@@ -69,10 +79,9 @@ def main(
         _settle(watch)
         calls, again = answered_again(topology.calls)
         began = time.monotonic()
-        calm = Caretaker(topology, _parameters(overrides, str(topology.calm_store), "calm"))
-        _follow(calm, Watch(topology), None, limit_seconds=60 * minutes)
+        calm = run_in_peace(topology, overrides, "calm")
         calm_seconds = time.monotonic() - began
-        verdict = compare(Run.open(topology.store, "disturbed"), Run.open(topology.calm_store, "calm"))
+        verdict = compare(Run.open(topology.store, "disturbed"), calm)
         restarts = topology.supervisor.restarts()
         if keep:
             shutil.copytree(topology.store, home / "disturbed")

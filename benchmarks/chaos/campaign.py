@@ -13,8 +13,22 @@ from spot_core.config.spot import STAGES, StageName
 
 log = logging.getLogger(__name__)
 
-SHARES = {"rollout": 0.28, "filter": 0.04, "rectify": 0.24, "train": 0.26, "evaluate": 0.18}
+SHARES: dict[StageName, float] = {
+    "rollout": 0.28,
+    "filter": 0.04,
+    "rectify": 0.24,
+    "train": 0.26,
+    "evaluate": 0.18,
+}
 """Of all faults, how many a stage gets; what a stage was too short for goes to those after it."""
+SMALL_SHARES: dict[StageName, float] = {
+    "rollout": 0.0,
+    "filter": 0.2,
+    "rectify": 0.4,
+    "train": 0.4,
+    "evaluate": 0.0,
+}
+"""The same for a run that has no rollout and no evaluation of its own."""
 _GET_ON_SECONDS = 100.0
 _LOOK_SECONDS = 0.1
 
@@ -41,10 +55,18 @@ class Campaign(threading.Thread):
     """
 
     def __init__(
-        self, topology: Topology, watch: Watch, *, count: int, seed: int, pause_seconds: float
+        self,
+        topology: Topology,
+        watch: Watch,
+        *,
+        count: int,
+        seed: int,
+        pause_seconds: float,
+        shares: dict[StageName, float],
     ) -> None:
         super().__init__(daemon=True)
         self._topology, self._watch, self._count, self._pause = topology, watch, count, pause_seconds
+        self._shares = shares
         self._rng = random.Random(seed)
         self._began = time.monotonic()
         self._over = threading.Event()
@@ -72,7 +94,7 @@ class Campaign(threading.Thread):
 
     def _due(self, stage: StageName) -> int:
         """How many faults there should have been by the end of this stage."""
-        return round(self._count * sum(SHARES[name] for name in STAGES[: STAGES.index(stage) + 1]))
+        return round(self._count * sum(self._shares[name] for name in STAGES[: STAGES.index(stage) + 1]))
 
     def _wait(self) -> None:
         """A random while; every other time the run has to get on first, else faults would only hit what starts."""
