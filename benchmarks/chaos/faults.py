@@ -86,13 +86,12 @@ def _service(name: str) -> Callable[[Topology, random.Random], bool]:
     """Kills a service with all of its processes."""
 
     def inject(topology: Topology, rng: random.Random) -> bool:
-        process = topology.supervisor.named(name).process
-        assert process is not None
-        if process.poll() is not None:
+        service = topology.supervisor.named(name)
+        if service.pid is None or service.died:
             return False
-        for child in psutil.Process(process.pid).children(recursive=True) if name == "server" else ():
-            send(child, signal.SIGKILL)
-        process.kill()
+        head = psutil.Process(service.pid)
+        for process in [*head.children(recursive=True), head]:
+            send(process, signal.SIGKILL)
         return True
 
     return inject

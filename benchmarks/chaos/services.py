@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from spot_core.errors import EngineError
 
@@ -21,9 +22,7 @@ class Service:
     """One service, in a session of its own.
 
     Attributes:
-        user: whom it runs as; unset: us.
         whole: its children go with it when it dies, as in a container.
-        stop_with: the signal that asks it to end.
         starts: how often it was started.
     """
 
@@ -32,9 +31,7 @@ class Service:
     env: dict[str, str]
     log_path: Path
     cwd: Path
-    user: str | None = None
     whole: bool = True
-    stop_with: signal.Signals = signal.SIGTERM
     starts: int = 0
     process: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
 
@@ -46,13 +43,17 @@ class Service:
                 self.command,
                 env=self.env,
                 cwd=self.cwd,
-                user=self.user,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
         self.starts += 1
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of its first process."""
+        return None if self.process is None else self.process.pid
 
     @property
     def died(self) -> bool:
@@ -63,7 +64,7 @@ class Service:
         if self.process is None:
             return
         if self.process.poll() is None:
-            self.process.send_signal(self.stop_with)
+            self.process.terminate()
         try:
             self.process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
@@ -84,25 +85,37 @@ class Service:
         return "\n".join(self.log_path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
 
 
+class Supervised(Protocol):
+    """What can be looked after: a `Service`, or what starts and ends by other means."""
+
+    name: str
+    starts: int
+
+    @property
+    def pid(self) -> int | None: ...
+    @property
+    def died(self) -> bool: ...
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+
+
 class Supervisor:
     """Starts services in order, and again when they die; stops them in reverse order."""
 
     def __init__(self) -> None:
-        self.services: list[Service] = []
+        self.services: list[Supervised] = []
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._lock = threading.Lock()
 
-    def add(self, service: Service) -> Service:
-        """Starts a service and looks after it."""
-        service.start()
+    def add(self, service: Supervised) -> None:
+        """Looks after a service that has been started."""
         with self._lock:
             self.services.append(service)
         if not self._thread.is_alive():
             self._thread.start()
-        return service
 
-    def named(self, name: str) -> Service:
+    def named(self, name: str) -> Supervised:
         return next(service for service in self.services if service.name == name)
 
     def restarts(self) -> int:

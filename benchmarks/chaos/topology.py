@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -12,12 +13,13 @@ from typing import Any, Self
 
 import httpx2
 
+from benchmarks.chaos.database import Database
 from benchmarks.chaos.ground import Ground
-from benchmarks.chaos.postgres import create_database, free_port, make_postgres
 from benchmarks.chaos.processes import MARK, Family
 from benchmarks.chaos.proxy import Proxy
 from benchmarks.chaos.services import Service, Supervisor, until
 from spot_core.errors import EngineError
+from tests.e2e.postgres import Postgres
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 _START_SECONDS = 300.0
@@ -62,11 +64,12 @@ class Topology:
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             stack.callback(self.family.end)
-            stack.callback(self.supervisor.close)
             stack.enter_context(self.ground)
+            postgres = stack.enter_context(Postgres())
+            stack.callback(self.supervisor.close)
             (self.home / "logs").mkdir()
             self._start_oracle(stack)
-            self._start_server()
+            self._start_server(postgres)
             self._start_workers()
             self._stack = stack.pop_all()
         return self
@@ -79,7 +82,12 @@ class Topology:
 
     def _service(self, name: str, arguments: list[str]) -> Service:
         command = [sys.executable, "-m", *arguments]
-        return self.supervisor.add(Service(name, command, self.env, self._log(name), REPOSITORY))
+        return self._look_after(Service(name, command, self.env, self._log(name), REPOSITORY))
+
+    def _look_after(self, service: Service) -> Service:
+        service.start()
+        self.supervisor.add(service)
+        return service
 
     def _start_oracle(self, stack: ExitStack) -> None:
         port = free_port()
@@ -100,11 +108,9 @@ class Topology:
             "attempts": 1,
         }
 
-    def _start_server(self) -> None:
-        postgres, address = make_postgres(self.home / "postgres", self.env, log_path=self._log("postgres"))
-        self.supervisor.add(postgres)
-        until(lambda: create_database(address), 60, "PostgreSQL answers", log=postgres)
-        self.env["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = address
+    def _start_server(self, postgres: Postgres) -> None:
+        self.supervisor.add(Database(postgres))
+        self.env["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = postgres.connection_url
         port = self.api.split(":")[2].split("/")[0]
         server = self._service(
             "server", ["prefect", "server", "start", "--host", "127.0.0.1", "--port", port]
@@ -124,7 +130,7 @@ class Topology:
             worker.send_signal(signal.SIGTERM)
             worker.wait(30)
             # The flows that a worker has started outlive it.
-            self.supervisor.add(
+            self._look_after(
                 Service(
                     f"worker-{number}", command, env, self._log(f"worker-{number}"), REPOSITORY, whole=False
                 )
@@ -138,15 +144,23 @@ class Topology:
             return False
 
     def workers(self) -> list[Service]:
-        return [service for service in self.supervisor.services if service.name.startswith("worker-")]
+        """The worker of each pool."""
+        return [
+            s for s in self.supervisor.services if isinstance(s, Service) and s.name.startswith("worker-")
+        ]
 
     def heads(self) -> set[int]:
         """Process ids of the services."""
-        return {s.process.pid for s in self.supervisor.services if s.process is not None}
+        return {service.pid for service in self.supervisor.services if service.pid is not None}
+
+
+def free_port() -> int:
+    """A port of this machine that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def make_home() -> Path:
-    """A folder for all of it, which others (the database's user) may enter."""
-    home = Path(tempfile.mkdtemp(prefix="spot-chaos-"))
-    home.chmod(0o755)
-    return home
+    """A folder for all of it."""
+    return Path(tempfile.mkdtemp(prefix="spot-chaos-"))
