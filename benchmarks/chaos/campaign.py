@@ -6,6 +6,8 @@ import threading
 import time
 from dataclasses import dataclass
 
+import psutil
+
 from benchmarks.chaos.faults import FAULTS, Fault
 from benchmarks.chaos.topology import Topology
 from benchmarks.chaos.watch import Watch, stage_of
@@ -110,12 +112,18 @@ class Campaign(threading.Thread):
             if self._over.is_set():
                 return
             stage = stage_of(self._topology.store)
-            if kind.inject(self._topology, self._rng):
+            if self._hits(kind):
                 at = time.monotonic() - self._began
                 self.injected.append(Injected(kind.name, stage, round(at, 1)))
                 log.info("%5.0f s: fault %d, %s, in %s", at, len(self.injected), kind.name, stage)
                 return
         self._over.wait(_LOOK_SECONDS)
+
+    def _hits(self, kind: Fault) -> bool:
+        try:
+            return kind.inject(self._topology, self._rng)
+        except psutil.NoSuchProcess:  # the target went away by itself
+            return False
 
     def _order(self) -> list[Fault]:
         """All kinds, drawn by weight; those that hit often already come later."""

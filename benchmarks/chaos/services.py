@@ -5,12 +5,13 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from spot_core.errors import EngineError
+import psutil
+
+from benchmarks.chaos.processes import lives, send
 
 _LOOK_SECONDS = 0.5
 _STOP_SECONDS = 20.0
@@ -24,6 +25,7 @@ class Service:
     Attributes:
         whole: its children go with it when it dies, as in a container.
         starts: how often it was started.
+        process: the running one; what somebody else has started is taken over with it.
     """
 
     name: str
@@ -33,13 +35,13 @@ class Service:
     cwd: Path
     whole: bool = True
     starts: int = 0
-    process: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
+    process: psutil.Process | None = field(default=None, repr=False)
 
     def start(self) -> None:
         """Starts it, after the end of what is left of the one before."""
-        self._end_group(signal.SIGKILL)
+        self._end_group()
         with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(
+            self.process = psutil.Popen(
                 self.command,
                 env=self.env,
                 cwd=self.cwd,
@@ -57,26 +59,24 @@ class Service:
 
     @property
     def died(self) -> bool:
-        return self.process is not None and self.process.poll() is not None
+        return self.process is not None and not lives(self.process)
 
     def stop(self) -> None:
         """Asks it to end, and makes it."""
         if self.process is None:
             return
-        if self.process.poll() is None:
-            self.process.terminate()
-        try:
-            self.process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self._end_group(signal.SIGKILL)
+        send(self.process, signal.SIGTERM)
+        deadline = time.monotonic() + _STOP_SECONDS
+        while lives(self.process) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        send(self.process, signal.SIGKILL)
+        self._end_group()
 
-    def _end_group(self, number: signal.Signals) -> None:
+    def _end_group(self) -> None:
         if self.process is None or not self.whole:
             return
         try:
-            os.killpg(self.process.pid, number)
+            os.killpg(self.process.pid, signal.SIGKILL)
         except ProcessLookupError:
             return
 
@@ -139,17 +139,3 @@ class Supervisor:
             self._thread.join()
         for service in reversed(self.services):
             service.stop()
-
-
-def until(condition: Callable[[], bool], seconds: float, what: str, *, log: Service | None = None) -> None:
-    """Waits for a condition.
-
-    Raises:
-        EngineError: it did not come to be; with the end of the service's log.
-    """
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            said = f". The end of its log:\n{log.log_tail()}" if log is not None else ""
-            raise EngineError(f"not within {seconds:g} s: {what}{said}")
-        time.sleep(0.3)

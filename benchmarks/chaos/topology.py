@@ -1,7 +1,6 @@
 """What a small installation has: PostgreSQL, Prefect's server on it, a worker, a store, and an Oracle's endpoint."""
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -11,18 +10,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
-import httpx2
-
 from benchmarks.chaos.database import Database
 from benchmarks.chaos.ground import Ground
 from benchmarks.chaos.processes import MARK, Family
 from benchmarks.chaos.proxy import Proxy
-from benchmarks.chaos.services import Service, Supervisor, until
+from benchmarks.chaos.services import Service, Supervised, Supervisor
 from spot_core.errors import EngineError
 from tests.e2e.postgres import Postgres
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-_START_SECONDS = 300.0
 _QUERY_SECONDS = "2"  # between two looks of a worker for runs
 _STORE_MEGABYTES = 256
 _KEY = "sk-chaos-0123456789"
@@ -53,8 +49,6 @@ class Topology:
             MARK: mark,
             "PREFECT_API_URL": self.api,
             "PREFECT_WORKER_QUERY_SECONDS": _QUERY_SECONDS,
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            "PREFECT_HOME": str(home / "state" / "prefect"),
             "SPOT_STATE": str(home / "state"),
             "OPENAI_API_KEY": _KEY,
             "DO_NOT_TRACK": "1",
@@ -68,9 +62,9 @@ class Topology:
             postgres = stack.enter_context(Postgres())
             stack.callback(self.supervisor.close)
             (self.home / "logs").mkdir()
+            self.supervisor.add(Database(postgres))
             self._start_oracle(stack)
-            self._start_server(postgres)
-            self._start_workers()
+            self._start_prefect(postgres)
             self._stack = stack.pop_all()
         return self
 
@@ -80,24 +74,20 @@ class Topology:
     def _log(self, name: str) -> Path:
         return self.home / "logs" / f"{name}.log"
 
-    def _service(self, name: str, arguments: list[str]) -> Service:
-        command = [sys.executable, "-m", *arguments]
-        return self._look_after(Service(name, command, self.env, self._log(name), REPOSITORY))
-
-    def _look_after(self, service: Service) -> Service:
-        service.start()
-        self.supervisor.add(service)
-        return service
-
     def _start_oracle(self, stack: ExitStack) -> None:
         port = free_port()
-        self._service(
+        oracle = Service(
             "oracle",
             [
-                "tests.spot_core.inference.fake_openai", "--port", str(port), "--log", str(self.calls),
+                sys.executable, "-m", "tests.spot_core.inference.fake_openai", "--port", str(port), "--log", str(self.calls),
                 "--seconds", str(self._oracle_seconds), "--chat", _TEACHER,
             ],
+            self.env,
+            self._log("oracle"),
+            REPOSITORY,
         )  # fmt: skip
+        oracle.start()
+        self.supervisor.add(oracle)
         self.proxy = stack.enter_context(Proxy(port))
         self.oracle: dict[str, Any] = {
             "kind": "openai",
@@ -108,46 +98,42 @@ class Topology:
             "attempts": 1,
         }
 
-    def _start_server(self, postgres: Postgres) -> None:
-        self.supervisor.add(Database(postgres))
+    def _start_prefect(self, postgres: Postgres) -> None:
+        """Does what a user does, and takes over the services that this has started."""
         self.env["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = postgres.connection_url
-        port = self.api.split(":")[2].split("/")[0]
-        server = self._service(
-            "server", ["prefect", "server", "start", "--host", "127.0.0.1", "--port", port]
-        )
-        until(self.answers, _START_SECONDS, "Prefect's server answers", log=server)
-
-    def _start_workers(self) -> None:
-        """Deploys as a user does, and takes over the workers that this has started."""
         command = [str(Path(sys.executable).parent / "spot"), "up"]
         done = subprocess.run(
             command, cwd=REPOSITORY, env=self.env, capture_output=True, text=True, check=False
         )
         if done.returncode:
             raise EngineError(f"`spot up` failed:\n{done.stdout}{done.stderr}")
-        for number, worker in enumerate(list(self.family.running("worker", "start"))):
-            command, env = worker.cmdline(), worker.environ()
-            worker.send_signal(signal.SIGTERM)
-            worker.wait(30)
-            # The flows that a worker has started outlive it.
-            self._look_after(
+        self._take_over("server", ("server", "start"), whole=True)
+        self._take_over(
+            "worker", ("worker", "start"), whole=False
+        )  # the flows that it has started outlive it
+
+    def _take_over(self, name: str, words: tuple[str, ...], *, whole: bool) -> None:
+        found = list(self.family.running("-m prefect", *words))
+        if not found:
+            raise EngineError(f"`spot up` has started no {' '.join(words)}")
+        for number, process in enumerate(found):
+            called = f"{name}-{number}"
+            self.supervisor.add(
                 Service(
-                    f"worker-{number}", command, env, self._log(f"worker-{number}"), REPOSITORY, whole=False
+                    called,
+                    process.cmdline(),
+                    process.environ(),
+                    self._log(called),
+                    REPOSITORY,
+                    whole,
+                    1,
+                    process,
                 )
             )
 
-    def answers(self) -> bool:
-        """Whether Prefect's server is up."""
-        try:
-            return httpx2.get(f"{self.api}/health", timeout=5, trust_env=False).text.strip() == "true"
-        except httpx2.TransportError:
-            return False
-
-    def workers(self) -> list[Service]:
-        """The worker of each pool."""
-        return [
-            s for s in self.supervisor.services if isinstance(s, Service) and s.name.startswith("worker-")
-        ]
+    def services(self, name: str) -> list[Supervised]:
+        """Those of a kind: `postgres`, `server`, `worker`."""
+        return [service for service in self.supervisor.services if service.name.startswith(name)]
 
     def heads(self) -> set[int]:
         """Process ids of the services."""
