@@ -11,9 +11,11 @@ from spot_core.runs import Run
 
 
 def run_in_peace(topology: Topology, settings: dict[str, Any], run_name: str) -> Run:
-    """Makes every stage in a store of its own, one after the other."""
+    """Makes every stage in a store of its own, one after the other, with an Oracle that nothing happens to."""
     os.environ["OPENAI_API_KEY"] = topology.env["OPENAI_API_KEY"]
-    config = SpotConfig.from_profile("demo", **settings | {"store": str(topology.calm_store)})
+    config = SpotConfig.from_profile(
+        "demo", **settings | {"store": str(topology.calm_store), "rectify": {"oracle": topology.calm_oracle}}
+    )
     run = Run.create(config, run_name)
     stages.prepare(run)
     stages.roll_out(run)

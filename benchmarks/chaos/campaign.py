@@ -31,7 +31,8 @@ SMALL_SHARES: dict[StageName, float] = {
     "evaluate": 0.0,
 }
 """The same for a run that has no rollout and no evaluation of its own."""
-_GET_ON_SECONDS = 100.0
+_GET_ON_SECONDS = 60.0
+_PATIENCE = 0.4
 _LOOK_SECONDS = 0.1
 
 
@@ -99,8 +100,8 @@ class Campaign(threading.Thread):
         return round(self._count * sum(self._shares[name] for name in STAGES[: STAGES.index(stage) + 1]))
 
     def _wait(self) -> None:
-        """A random while; every other time the run has to get on first, else faults would only hit what starts."""
-        if self.injected and self._rng.random() < 0.5:
+        """A random while; often the run has to get on first, else faults would only hit what starts."""
+        if self.injected and self._rng.random() < _PATIENCE:
             since = time.monotonic()
             while self._watch.got_on < since < time.monotonic() < since + _GET_ON_SECONDS:
                 if self._over.wait(_LOOK_SECONDS):

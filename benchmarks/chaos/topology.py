@@ -31,7 +31,7 @@ class Topology:
     Attributes:
         store: folder of the store under faults, on a file system of its own where mounting is allowed.
         calm_store: folder of the store of undisturbed runs.
-        oracle: settings of the Oracle behind the network.
+        oracle: settings of the Oracle behind the network; calm_oracle: of one that nothing happens to.
         family: all processes that belong to this.
     """
 
@@ -63,7 +63,7 @@ class Topology:
             stack.callback(self.supervisor.close)
             (self.home / "logs").mkdir()
             self.supervisor.add(Database(postgres))
-            self._start_oracle(stack)
+            self._start_oracles(stack)
             self._start_prefect(postgres)
             self._stack = stack.pop_all()
         return self
@@ -74,29 +74,21 @@ class Topology:
     def _log(self, name: str) -> Path:
         return self.home / "logs" / f"{name}.log"
 
-    def _start_oracle(self, stack: ExitStack) -> None:
+    def _start_oracles(self, stack: ExitStack) -> None:
+        """One behind the network that is cut, and one for the run in peace, so that calls are counted apart."""
+        self.proxy = stack.enter_context(Proxy(self._endpoint("oracle", self.calls)))
+        self.oracle = _oracle(self.proxy.port)
+        self.calm_oracle = _oracle(self._endpoint("calm-oracle", None))
+
+    def _endpoint(self, name: str, calls: Path | None) -> int:
         port = free_port()
-        oracle = Service(
-            "oracle",
-            [
-                sys.executable, "-m", "tests.spot_core.inference.fake_openai", "--port", str(port), "--log", str(self.calls),
-                "--seconds", str(self._oracle_seconds), "--chat", _TEACHER,
-            ],
-            self.env,
-            self._log("oracle"),
-            REPOSITORY,
-        )  # fmt: skip
-        oracle.start()
-        self.supervisor.add(oracle)
-        self.proxy = stack.enter_context(Proxy(port))
-        self.oracle: dict[str, Any] = {
-            "kind": "openai",
-            "model": "teacher",
-            "base_url": f"http://127.0.0.1:{self.proxy.port}/v1",
-            "concurrency": 8,
-            "timeout_seconds": 60,
-            "attempts": 1,
-        }
+        command = [sys.executable, "-m", "tests.spot_core.inference.fake_openai", "--port", str(port)]
+        command += ["--chat", _TEACHER, "--seconds", str(self._oracle_seconds)]
+        command += [] if calls is None else ["--log", str(calls)]
+        service = Service(name, command, self.env, self._log(name), REPOSITORY)
+        service.start()
+        self.supervisor.add(service)
+        return port
 
     def _start_prefect(self, postgres: Postgres) -> None:
         """Does what a user does, and takes over the services that this has started."""
@@ -138,6 +130,17 @@ class Topology:
     def heads(self) -> set[int]:
         """Process ids of the services."""
         return {service.pid for service in self.supervisor.services if service.pid is not None}
+
+
+def _oracle(port: int) -> dict[str, Any]:
+    return {
+        "kind": "openai",
+        "model": "teacher",
+        "base_url": f"http://127.0.0.1:{port}/v1",
+        "concurrency": 8,
+        "timeout_seconds": 60,
+        "attempts": 1,
+    }
 
 
 def free_port() -> int:
