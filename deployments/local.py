@@ -30,6 +30,7 @@ POOL = "spot-local"
 POOLS = ("gpu", "cpu", "api")
 """Work pools of the topology in ``deployments/pools``."""
 HEARTBEAT_SECONDS = 30  # the least that Prefect allows
+_CLIENT_RETRIES = 7  # with doubled waits: four minutes
 _SERVER_START_SECONDS = 180
 _WORKER_QUERY_SECONDS = 2  # Prefect's default is 10, and a stage of a deployment waits for it
 _STOP_SECONDS = 15
@@ -104,6 +105,9 @@ def _environment() -> dict[str, str]:
         "PREFECT_WORKER_QUERY_SECONDS": str(_WORKER_QUERY_SECONDS),
         # The default keeps leases in memory: a slot held while the server is restarted would never be free again.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+        # A run goes on while the server or its database is away for some minutes; by default, for one and for none.
+        "PREFECT_CLIENT_MAX_RETRIES": str(_CLIENT_RETRIES),
+        "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_CLI_PROMPT": "false",
         "DO_NOT_TRACK": "1",

@@ -5,11 +5,12 @@ from prefect import task
 from spot_core.pipeline import stages
 from spot_core.report import pages
 from spot_core.runs import Run
+from tasks.patience import PATIENT
 from tasks.progress import progress_artifact
 from tasks.publish import publish
 
 
-@task(name="evaluate before and after")
+@task(name="evaluate before and after", **PATIENT)
 def evaluate_models(run_name: str, store: str) -> None:
     """Evaluates what is missing and shows both models side by side."""
     run = Run.open(store, run_name)

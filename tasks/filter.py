@@ -5,12 +5,13 @@ from prefect import task
 from spot_core.pipeline import stages
 from spot_core.report import filter_page
 from spot_core.runs import Run
+from tasks.patience import PATIENT
 from tasks.progress import progress_artifact
 from tasks.publish import publish
 from tasks.sharding import mapper_of
 
 
-@task(name="check answers")
+@task(name="check answers", **PATIENT)
 def check_answers(run_name: str, store: str) -> None:
     """Checks what is missing and shows verdicts."""
     run = Run.open(store, run_name)

@@ -5,11 +5,12 @@ from prefect import task
 from spot_core.pipeline import stages
 from spot_core.report import pages
 from spot_core.runs import Run
+from tasks.patience import PATIENT
 from tasks.publish import publish
 from tasks.sharding import require_engine
 
 
-@task(name="read questions")
+@task(name="read questions", **PATIENT)
 def prepare(run_name: str, store: str) -> None:
     """Reads and checks every input, before any engine starts."""
     run = Run.open(store, run_name)

@@ -11,12 +11,13 @@ from spot_core.report import rectify_page
 from spot_core.report.estimate_page import estimate_page
 from spot_core.report.rectify_report import STATISTICS, write_report
 from spot_core.runs import Run
+from tasks.patience import PATIENT
 from tasks.progress import progress_artifact
 from tasks.publish import publish, publish_table
 from tasks.sharding import mapper_of
 
 
-@task(name="rectify failures")
+@task(name="rectify failures", **PATIENT)
 def rectify_failures(run_name: str, store: str) -> PersonNeededError | None:
     """Asks the Oracle about what is missing and shows the edits; returns what a person is needed for, if so."""
     run = Run.open(store, run_name)

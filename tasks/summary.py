@@ -7,10 +7,11 @@ from prefect import task
 from spot_core.report import pages
 from spot_core.report.summary import write_summary
 from spot_core.runs import Run
+from tasks.patience import PATIENT
 from tasks.publish import publish
 
 
-@task(name="summarise")
+@task(name="summarise", **PATIENT)
 def summarise(run_name: str, store: str) -> dict[str, Any]:
     """Writes the run's summary and shows it; returns it."""
     run = Run.open(store, run_name)

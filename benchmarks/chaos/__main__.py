@@ -11,16 +11,20 @@ import dataclasses
 import json
 import logging
 import shutil
+import signal
 import sys
 import time
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any
 
 import typer
 
 from benchmarks.chaos.calls import answered_again
-from benchmarks.chaos.campaign import Campaign, Injected
+from benchmarks.chaos.calm import run_in_peace
+from benchmarks.chaos.campaign import SHARES, SMALL_SHARES, Campaign, Injected
 from benchmarks.chaos.caretaker import Caretaker
+from benchmarks.chaos.small import small_settings
 from benchmarks.chaos.topology import Topology, make_home
 from benchmarks.chaos.verdict import Verdict, compare
 from benchmarks.chaos.watch import ORPHAN_SECONDS, Watch
@@ -29,7 +33,7 @@ from spot_core.runs import Run
 
 log = logging.getLogger("benchmarks.chaos")
 
-_STUCK_SECONDS = 420.0
+_STUCK_SECONDS = 600.0
 _LOOK_SECONDS = 0.5
 _ORACLE_SECONDS = 1.0
 
@@ -42,6 +46,7 @@ def main(
     automatic: Annotated[
         int, typer.Option(help="Runs without process left to the automation to notice.")
     ] = 1,
+    small: Annotated[bool, typer.Option(help="A run without vLLM, of two minutes.")] = False,
     settings: Annotated[str, typer.Option(help="Settings that differ from the demo's, as JSON.")] = "{}",
     minutes: Annotated[float, typer.Option(help="Longest time for the disturbed run.")] = 45.0,
     keep: Annotated[bool, typer.Option(help="Keep the folder with logs and stores.")] = False,
@@ -49,35 +54,40 @@ def main(
     """Prints a table of faults and outcomes; the exit status is 1 if the results are not what they must be."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     logging.getLogger("httpx2").setLevel(logging.WARNING)
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM")
+    )  # not without taking everything down
     home = make_home()
     log.info("everything is in %s", home)
-    with Topology(home, oracle_seconds=_ORACLE_SECONDS) as topology:
+    with Topology(home, oracle_seconds=_ORACLE_SECONDS) as topology, ThreadPoolExecutor(1) as beside:
         if not topology.ground.mounted:
             log.warning(
                 "no file system could be mounted here: the store is neither full nor read-only in this run"
             )
-        overrides = json.loads(settings)
-        overrides["rectify"] = overrides.get("rectify", {}) | {"oracle": topology.oracle}
+        overrides = (small_settings(home) if small else {}) | json.loads(settings)
+        peace = beside.submit(run_in_peace, topology, overrides, "calm")
         watch = Watch(topology)
-        campaign = Campaign(topology, watch, count=faults, seed=seed, pause_seconds=pause)
+        shares = SMALL_SHARES if small else SHARES
+        campaign = Campaign(topology, watch, count=faults, seed=seed, pause_seconds=pause, shares=shares)
+        parameters = overrides | {"store": str(topology.store), "rectify": {"oracle": topology.oracle}}
         disturbed = Caretaker(
-            topology, _parameters(overrides, str(topology.store), "disturbed"), automatic=automatic
+            topology,
+            {"profile": "demo", "run_name": "disturbed", "config": parameters},
+            automatic=automatic,
         )
         began = time.monotonic()
-        _follow(disturbed, watch, campaign, limit_seconds=60 * minutes)
+        try:
+            _follow(disturbed, watch, campaign, limit_seconds=60 * minutes)
+        finally:
+            print(_table(campaign.injected), flush=True)
         seconds = time.monotonic() - began
         _settle(watch)
         calls, again = answered_again(topology.calls)
-        began = time.monotonic()
-        calm = Caretaker(topology, _parameters(overrides, str(topology.calm_store), "calm"))
-        _follow(calm, Watch(topology), None, limit_seconds=60 * minutes)
-        calm_seconds = time.monotonic() - began
-        verdict = compare(Run.open(topology.store, "disturbed"), Run.open(topology.calm_store, "calm"))
+        verdict = compare(Run.open(topology.store, "disturbed"), peace.result())
         restarts = topology.supervisor.restarts()
         if keep:
             shutil.copytree(topology.store, home / "disturbed")
     orphans = sorted(watch.orphans | {str(p) for p in topology.family.alive()})
-    print(_table(campaign.injected))
     report = {
         "faults": len(campaign.injected),
         "rows_lost": verdict.rows_lost,
@@ -95,7 +105,6 @@ def main(
         "calls": calls,
         "calls_paid_twice": again,
         "seconds": round(seconds),
-        "undisturbed_seconds": round(calm_seconds),
         "kinds": _by_kind(campaign.injected),
     }
     for orphan in orphans:
@@ -104,10 +113,6 @@ def main(
         shutil.rmtree(home)
     print(json.dumps(report))
     raise typer.Exit(0 if _sound(report, verdict, wanted=faults) else 1)
-
-
-def _parameters(overrides: dict[str, Any], store: str, run_name: str) -> dict[str, Any]:
-    return {"profile": "demo", "run_name": run_name, "config": overrides | {"store": store}}
 
 
 def _follow(run: Caretaker, watch: Watch, campaign: Campaign | None, *, limit_seconds: float) -> None:

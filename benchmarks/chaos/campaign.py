@@ -6,6 +6,8 @@ import threading
 import time
 from dataclasses import dataclass
 
+import psutil
+
 from benchmarks.chaos.faults import FAULTS, Fault
 from benchmarks.chaos.topology import Topology
 from benchmarks.chaos.watch import Watch, stage_of
@@ -13,9 +15,24 @@ from spot_core.config.spot import STAGES, StageName
 
 log = logging.getLogger(__name__)
 
-SHARES = {"rollout": 0.28, "filter": 0.04, "rectify": 0.24, "train": 0.26, "evaluate": 0.18}
+SHARES: dict[StageName, float] = {
+    "rollout": 0.28,
+    "filter": 0.04,
+    "rectify": 0.24,
+    "train": 0.26,
+    "evaluate": 0.18,
+}
 """Of all faults, how many a stage gets; what a stage was too short for goes to those after it."""
-_GET_ON_SECONDS = 100.0
+SMALL_SHARES: dict[StageName, float] = {
+    "rollout": 0.0,
+    "filter": 0.2,
+    "rectify": 0.4,
+    "train": 0.4,
+    "evaluate": 0.0,
+}
+"""The same for a run that has no rollout and no evaluation of its own."""
+_GET_ON_SECONDS = 60.0
+_PATIENCE = 0.4
 _LOOK_SECONDS = 0.1
 
 
@@ -41,10 +58,18 @@ class Campaign(threading.Thread):
     """
 
     def __init__(
-        self, topology: Topology, watch: Watch, *, count: int, seed: int, pause_seconds: float
+        self,
+        topology: Topology,
+        watch: Watch,
+        *,
+        count: int,
+        seed: int,
+        pause_seconds: float,
+        shares: dict[StageName, float],
     ) -> None:
         super().__init__(daemon=True)
         self._topology, self._watch, self._count, self._pause = topology, watch, count, pause_seconds
+        self._shares = shares
         self._rng = random.Random(seed)
         self._began = time.monotonic()
         self._over = threading.Event()
@@ -72,11 +97,11 @@ class Campaign(threading.Thread):
 
     def _due(self, stage: StageName) -> int:
         """How many faults there should have been by the end of this stage."""
-        return round(self._count * sum(SHARES[name] for name in STAGES[: STAGES.index(stage) + 1]))
+        return round(self._count * sum(self._shares[name] for name in STAGES[: STAGES.index(stage) + 1]))
 
     def _wait(self) -> None:
-        """A random while; every other time the run has to get on first, else faults would only hit what starts."""
-        if self.injected and self._rng.random() < 0.5:
+        """A random while; often the run has to get on first, else faults would only hit what starts."""
+        if self.injected and self._rng.random() < _PATIENCE:
             since = time.monotonic()
             while self._watch.got_on < since < time.monotonic() < since + _GET_ON_SECONDS:
                 if self._over.wait(_LOOK_SECONDS):
@@ -88,12 +113,18 @@ class Campaign(threading.Thread):
             if self._over.is_set():
                 return
             stage = stage_of(self._topology.store)
-            if kind.inject(self._topology, self._rng):
+            if self._hits(kind):
                 at = time.monotonic() - self._began
                 self.injected.append(Injected(kind.name, stage, round(at, 1)))
                 log.info("%5.0f s: fault %d, %s, in %s", at, len(self.injected), kind.name, stage)
                 return
         self._over.wait(_LOOK_SECONDS)
+
+    def _hits(self, kind: Fault) -> bool:
+        try:
+            return kind.inject(self._topology, self._rng)
+        except psutil.NoSuchProcess:  # the target went away by itself
+            return False
 
     def _order(self) -> list[Fault]:
         """All kinds, drawn by weight; those that hit often already come later."""

@@ -12,6 +12,11 @@ from benchmarks.chaos.processes import send
 from benchmarks.chaos.topology import Topology
 
 Targets = list[psutil.Process]
+Inject = Callable[[Topology, random.Random], bool]
+"""Does a fault and returns when it is over; False if there is no target now."""
+
+
+KILL, TERM = signal.SIGKILL, signal.SIGTERM
 
 
 @dataclass(frozen=True)
@@ -19,12 +24,13 @@ class Fault:
     """A kind of fault.
 
     Attributes:
-        inject: does it and returns when it is over, or False if there is no target now.
+        inject: does it.
         weight: how often it is drawn, compared with the others.
+        needs_mount: the store has to be a file system of its own.
     """
 
     name: str
-    inject: Callable[[Topology, random.Random], bool]
+    inject: Inject
     weight: float = 1.0
     needs_mount: bool = False
 
@@ -48,9 +54,7 @@ def _starts(process: psutil.Process) -> bool:
     return "spot_core.processes.guard" in line or "spot_core.training.agent" in line
 
 
-def _signalled(
-    targets: Callable[[Topology], Targets], number: signal.Signals
-) -> Callable[[Topology, random.Random], bool]:
+def _signalled(targets: Callable[[Topology], Targets], number: signal.Signals) -> Inject:
     """Sends a signal to one of the targets."""
 
     def inject(topology: Topology, rng: random.Random) -> bool:
@@ -60,39 +64,27 @@ def _signalled(
     return inject
 
 
-def _worker(topology: Topology, rng: random.Random) -> bool:
-    process = rng.choice(topology.workers()).process
-    assert process is not None
-    if process.poll() is not None:
-        return False
-    process.kill()
-    return True
-
-
 def _worker_and_flow(topology: Topology, rng: random.Random) -> bool:
     """A machine that is gone: nobody is left to say that the run has crashed."""
-    return (
-        bool(topology.family.flows())
-        and _worker(topology, rng)
-        and _signalled(_flows, signal.SIGKILL)(topology, rng)
-    )
+    alive = bool(_flows(topology))
+    return alive and _service("worker")(topology, rng) and _signalled(_flows, KILL)(topology, rng)
 
 
 def _flows(topology: Topology) -> Targets:
     return topology.family.flows()
 
 
-def _service(name: str) -> Callable[[Topology, random.Random], bool]:
-    """Kills a service with all of its processes."""
+def _service(name: str) -> Inject:
+    """Kills a service, as far as it consists of one container with all that is in it."""
 
     def inject(topology: Topology, rng: random.Random) -> bool:
-        process = topology.supervisor.named(name).process
-        assert process is not None
-        if process.poll() is not None:
+        service = rng.choice(topology.services(name))
+        if service.pid is None or service.died:
             return False
-        for child in psutil.Process(process.pid).children(recursive=True) if name == "server" else ():
-            send(child, signal.SIGKILL)
-        process.kill()
+        head = psutil.Process(service.pid)
+        inside = [] if name == "worker" else head.children(recursive=True)
+        for process in [*inside, head]:
+            send(process, KILL)
         return True
 
     return inject
@@ -130,12 +122,11 @@ def _oracle_cut(topology: Topology, rng: random.Random) -> bool:
     return True
 
 
-KILL, TERM = signal.SIGKILL, signal.SIGTERM
 FAULTS = (
     Fault("kill -9 vLLM", _signalled(_engines, KILL)),
     Fault("kill -9 EngineCore", _signalled(_engine_cores, KILL)),
     Fault("kill -9 rank", _signalled(_ranks, KILL), weight=2),
-    Fault("kill -9 worker", _worker),
+    Fault("kill -9 worker", _service("worker")),
     Fault("kill -9 flow process", _signalled(_flows, KILL)),
     Fault("kill -9 worker and flow process", _worker_and_flow, weight=0.7),
     Fault("SIGTERM flow process", _signalled(_flows, TERM)),

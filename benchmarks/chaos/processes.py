@@ -37,7 +37,7 @@ class Family:
                 self._seen.update(process.children(recursive=True))
             except psutil.Error:
                 continue
-        self._seen = {process for process in self._seen if _lives(process)}
+        self._seen = {process for process in self._seen if lives(process)}
         return sorted(self._seen, key=lambda process: process.pid)
 
     def running(self, *words: str) -> Iterator[psutil.Process]:
@@ -80,7 +80,8 @@ def send(process: psutil.Process, number: signal.Signals) -> bool:
     return True
 
 
-def _lives(process: psutil.Process) -> bool:
+def lives(process: psutil.Process) -> bool:
+    """Whether a process still runs."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

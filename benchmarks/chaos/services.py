@@ -5,11 +5,13 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
-from spot_core.errors import EngineError
+import psutil
+
+from benchmarks.chaos.processes import lives, send
 
 _LOOK_SECONDS = 0.5
 _STOP_SECONDS = 20.0
@@ -21,10 +23,9 @@ class Service:
     """One service, in a session of its own.
 
     Attributes:
-        user: whom it runs as; unset: us.
         whole: its children go with it when it dies, as in a container.
-        stop_with: the signal that asks it to end.
         starts: how often it was started.
+        process: the running one; what somebody else has started is taken over with it.
     """
 
     name: str
@@ -32,21 +33,18 @@ class Service:
     env: dict[str, str]
     log_path: Path
     cwd: Path
-    user: str | None = None
     whole: bool = True
-    stop_with: signal.Signals = signal.SIGTERM
     starts: int = 0
-    process: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
+    process: psutil.Process | None = field(default=None, repr=False)
 
     def start(self) -> None:
         """Starts it, after the end of what is left of the one before."""
-        self._end_group(signal.SIGKILL)
+        self._end_group()
         with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(
+            self.process = psutil.Popen(
                 self.command,
                 env=self.env,
                 cwd=self.cwd,
-                user=self.user,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -55,27 +53,30 @@ class Service:
         self.starts += 1
 
     @property
+    def pid(self) -> int | None:
+        """Process id of its first process."""
+        return None if self.process is None else self.process.pid
+
+    @property
     def died(self) -> bool:
-        return self.process is not None and self.process.poll() is not None
+        return self.process is not None and not lives(self.process)
 
     def stop(self) -> None:
         """Asks it to end, and makes it."""
         if self.process is None:
             return
-        if self.process.poll() is None:
-            self.process.send_signal(self.stop_with)
-        try:
-            self.process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self._end_group(signal.SIGKILL)
+        send(self.process, signal.SIGTERM)
+        deadline = time.monotonic() + _STOP_SECONDS
+        while lives(self.process) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        send(self.process, signal.SIGKILL)
+        self._end_group()
 
-    def _end_group(self, number: signal.Signals) -> None:
+    def _end_group(self) -> None:
         if self.process is None or not self.whole:
             return
         try:
-            os.killpg(self.process.pid, number)
+            os.killpg(self.process.pid, signal.SIGKILL)
         except ProcessLookupError:
             return
 
@@ -84,25 +85,37 @@ class Service:
         return "\n".join(self.log_path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
 
 
+class Supervised(Protocol):
+    """What can be looked after: a `Service`, or what starts and ends by other means."""
+
+    name: str
+    starts: int
+
+    @property
+    def pid(self) -> int | None: ...
+    @property
+    def died(self) -> bool: ...
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+
+
 class Supervisor:
     """Starts services in order, and again when they die; stops them in reverse order."""
 
     def __init__(self) -> None:
-        self.services: list[Service] = []
+        self.services: list[Supervised] = []
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._lock = threading.Lock()
 
-    def add(self, service: Service) -> Service:
-        """Starts a service and looks after it."""
-        service.start()
+    def add(self, service: Supervised) -> None:
+        """Looks after a service that has been started."""
         with self._lock:
             self.services.append(service)
         if not self._thread.is_alive():
             self._thread.start()
-        return service
 
-    def named(self, name: str) -> Service:
+    def named(self, name: str) -> Supervised:
         return next(service for service in self.services if service.name == name)
 
     def restarts(self) -> int:
@@ -126,17 +139,3 @@ class Supervisor:
             self._thread.join()
         for service in reversed(self.services):
             service.stop()
-
-
-def until(condition: Callable[[], bool], seconds: float, what: str, *, log: Service | None = None) -> None:
-    """Waits for a condition.
-
-    Raises:
-        EngineError: it did not come to be; with the end of the service's log.
-    """
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            said = f". The end of its log:\n{log.log_tail()}" if log is not None else ""
-            raise EngineError(f"not within {seconds:g} s: {what}{said}")
-        time.sleep(0.3)

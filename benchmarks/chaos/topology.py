@@ -1,7 +1,7 @@
 """What a small installation has: PostgreSQL, Prefect's server on it, a worker, a store, and an Oracle's endpoint."""
 
 import os
-import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -10,17 +10,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
-import httpx2
-
+from benchmarks.chaos.database import Database
 from benchmarks.chaos.ground import Ground
-from benchmarks.chaos.postgres import create_database, free_port, make_postgres
 from benchmarks.chaos.processes import MARK, Family
 from benchmarks.chaos.proxy import Proxy
-from benchmarks.chaos.services import Service, Supervisor, until
+from benchmarks.chaos.services import Service, Supervised, Supervisor
 from spot_core.errors import EngineError
+from tests.e2e.postgres import Postgres
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-_START_SECONDS = 300.0
 _QUERY_SECONDS = "2"  # between two looks of a worker for runs
 _STORE_MEGABYTES = 256
 _KEY = "sk-chaos-0123456789"
@@ -33,7 +31,7 @@ class Topology:
     Attributes:
         store: folder of the store under faults, on a file system of its own where mounting is allowed.
         calm_store: folder of the store of undisturbed runs.
-        oracle: settings of the Oracle behind the network.
+        oracle: settings of the Oracle behind the network; calm_oracle: of one that nothing happens to.
         family: all processes that belong to this.
     """
 
@@ -51,8 +49,6 @@ class Topology:
             MARK: mark,
             "PREFECT_API_URL": self.api,
             "PREFECT_WORKER_QUERY_SECONDS": _QUERY_SECONDS,
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            "PREFECT_HOME": str(home / "state" / "prefect"),
             "SPOT_STATE": str(home / "state"),
             "OPENAI_API_KEY": _KEY,
             "DO_NOT_TRACK": "1",
@@ -62,12 +58,13 @@ class Topology:
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             stack.callback(self.family.end)
-            stack.callback(self.supervisor.close)
             stack.enter_context(self.ground)
+            postgres = stack.enter_context(Postgres())
+            stack.callback(self.supervisor.close)
             (self.home / "logs").mkdir()
-            self._start_oracle(stack)
-            self._start_server()
-            self._start_workers()
+            self.supervisor.add(Database(postgres))
+            self._start_oracles(stack)
+            self._start_prefect(postgres)
             self._stack = stack.pop_all()
         return self
 
@@ -77,76 +74,82 @@ class Topology:
     def _log(self, name: str) -> Path:
         return self.home / "logs" / f"{name}.log"
 
-    def _service(self, name: str, arguments: list[str]) -> Service:
-        command = [sys.executable, "-m", *arguments]
-        return self.supervisor.add(Service(name, command, self.env, self._log(name), REPOSITORY))
+    def _start_oracles(self, stack: ExitStack) -> None:
+        """One behind the network that is cut, and one for the run in peace, so that calls are counted apart."""
+        self.proxy = stack.enter_context(Proxy(self._endpoint("oracle", self.calls)))
+        self.oracle = _oracle(self.proxy.port)
+        self.calm_oracle = _oracle(self._endpoint("calm-oracle", None))
 
-    def _start_oracle(self, stack: ExitStack) -> None:
+    def _endpoint(self, name: str, calls: Path | None) -> int:
         port = free_port()
-        self._service(
-            "oracle",
-            [
-                "tests.spot_core.inference.fake_openai", "--port", str(port), "--log", str(self.calls),
-                "--seconds", str(self._oracle_seconds), "--chat", _TEACHER,
-            ],
-        )  # fmt: skip
-        self.proxy = stack.enter_context(Proxy(port))
-        self.oracle: dict[str, Any] = {
-            "kind": "openai",
-            "model": "teacher",
-            "base_url": f"http://127.0.0.1:{self.proxy.port}/v1",
-            "concurrency": 8,
-            "timeout_seconds": 60,
-            "attempts": 1,
-        }
+        command = [sys.executable, "-m", "tests.spot_core.inference.fake_openai", "--port", str(port)]
+        command += ["--chat", _TEACHER, "--seconds", str(self._oracle_seconds)]
+        command += [] if calls is None else ["--log", str(calls)]
+        service = Service(name, command, self.env, self._log(name), REPOSITORY)
+        service.start()
+        self.supervisor.add(service)
+        return port
 
-    def _start_server(self) -> None:
-        postgres, address = make_postgres(self.home / "postgres", self.env, log_path=self._log("postgres"))
-        self.supervisor.add(postgres)
-        until(lambda: create_database(address), 60, "PostgreSQL answers", log=postgres)
-        self.env["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = address
-        port = self.api.split(":")[2].split("/")[0]
-        server = self._service(
-            "server", ["prefect", "server", "start", "--host", "127.0.0.1", "--port", port]
-        )
-        until(self.answers, _START_SECONDS, "Prefect's server answers", log=server)
-
-    def _start_workers(self) -> None:
-        """Deploys as a user does, and takes over the workers that this has started."""
+    def _start_prefect(self, postgres: Postgres) -> None:
+        """Does what a user does, and takes over the services that this has started."""
+        self.env["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = postgres.connection_url
         command = [str(Path(sys.executable).parent / "spot"), "up"]
         done = subprocess.run(
             command, cwd=REPOSITORY, env=self.env, capture_output=True, text=True, check=False
         )
         if done.returncode:
             raise EngineError(f"`spot up` failed:\n{done.stdout}{done.stderr}")
-        for number, worker in enumerate(list(self.family.running("worker", "start"))):
-            command, env = worker.cmdline(), worker.environ()
-            worker.send_signal(signal.SIGTERM)
-            worker.wait(30)
-            # The flows that a worker has started outlive it.
+        self._take_over("server", ("server", "start"), whole=True)
+        self._take_over(
+            "worker", ("worker", "start"), whole=False
+        )  # the flows that it has started outlive it
+
+    def _take_over(self, name: str, words: tuple[str, ...], *, whole: bool) -> None:
+        found = list(self.family.running("-m prefect", *words))
+        if not found:
+            raise EngineError(f"`spot up` has started no {' '.join(words)}")
+        for number, process in enumerate(found):
+            called = f"{name}-{number}"
             self.supervisor.add(
                 Service(
-                    f"worker-{number}", command, env, self._log(f"worker-{number}"), REPOSITORY, whole=False
+                    called,
+                    process.cmdline(),
+                    process.environ(),
+                    self._log(called),
+                    REPOSITORY,
+                    whole,
+                    1,
+                    process,
                 )
             )
 
-    def answers(self) -> bool:
-        """Whether Prefect's server is up."""
-        try:
-            return httpx2.get(f"{self.api}/health", timeout=5, trust_env=False).text.strip() == "true"
-        except httpx2.TransportError:
-            return False
-
-    def workers(self) -> list[Service]:
-        return [service for service in self.supervisor.services if service.name.startswith("worker-")]
+    def services(self, name: str) -> list[Supervised]:
+        """Those of a kind: `postgres`, `server`, `worker`."""
+        return [service for service in self.supervisor.services if service.name.startswith(name)]
 
     def heads(self) -> set[int]:
         """Process ids of the services."""
-        return {s.process.pid for s in self.supervisor.services if s.process is not None}
+        return {service.pid for service in self.supervisor.services if service.pid is not None}
+
+
+def _oracle(port: int) -> dict[str, Any]:
+    return {
+        "kind": "openai",
+        "model": "teacher",
+        "base_url": f"http://127.0.0.1:{port}/v1",
+        "concurrency": 8,
+        "timeout_seconds": 60,
+        "attempts": 1,
+    }
+
+
+def free_port() -> int:
+    """A port of this machine that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def make_home() -> Path:
-    """A folder for all of it, which others (the database's user) may enter."""
-    home = Path(tempfile.mkdtemp(prefix="spot-chaos-"))
-    home.chmod(0o755)
-    return home
+    """A folder for all of it."""
+    return Path(tempfile.mkdtemp(prefix="spot-chaos-"))
