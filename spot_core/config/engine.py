@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from spot_core.config.base import Section
 
@@ -12,14 +12,14 @@ class EngineConfig(Section):
     except `dtype`, `max_model_len` and `extra_args`, which decide what the model answers."""
 
     base_url: str | None = None
-    """Address of a running vLLM server of the base model, e.g. `http://127.0.0.1:8000/v1`. Unset: start one.
-    The trained model is always evaluated on a server of its own."""
+    """Address of a running vLLM server of the base model, e.g. `http://127.0.0.1:8000/v1`, or of several, separated by
+    commas, which share the questions. Unset: start one. The trained model is always evaluated on a server of its own."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Precision of the weights while sampling."""
     max_model_len: int = Field(default=40960, ge=16)
     """Longest prompt and response together, in tokens."""
     concurrency: int = Field(default=256, ge=1)
-    """Requests in flight at once."""
+    """Requests in flight at once, to each server."""
     request_timeout_seconds: float = Field(default=3600.0, gt=0)
     """Time limit of one request."""
     max_retries: int = Field(default=4, ge=0)
@@ -36,6 +36,18 @@ class EngineConfig(Section):
     """Memory for the key-value cache on a machine without a GPU, in GiB."""
     extra_args: tuple[str, ...] = ()
     """Further arguments for vLLM's server, as on its command line."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _names_a_server(cls, base_url: str | None) -> str | None:
+        if base_url is not None and not all(part.strip() for part in base_url.split(",")):
+            raise ValueError(f"base_url = {base_url!r}: give an address, or several with commas between them")
+        return base_url
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The servers of `base_url`; none where one is to be started."""
+        return tuple(part.strip() for part in self.base_url.split(",")) if self.base_url is not None else ()
 
 
 SPEED_SETTINGS = frozenset(EngineConfig.model_fields) - {"dtype", "max_model_len", "extra_args"}

@@ -3,7 +3,8 @@
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from spot_core.config.engine import EngineConfig, SamplingConfig
 from spot_core.errors import DeclinedRequestError, EngineError, RefusedRequestError
 from spot_core.inference.client import ModelClient
 from spot_core.inference.server import DEATH_SECONDS, SERVED_NAME, VllmServer
+from spot_core.inference.servers import Servers
 
 log = logging.getLogger(__name__)
 
@@ -133,16 +135,29 @@ class Policy:
         self, requests: list[Request], sampling: SamplingConfig, finished: Callable[[Request, Response], None]
     ) -> None:
         async with AsyncExitStack() as stack:
-            client = await stack.enter_async_context(self._client())
-            model = SERVED_NAME if self._server else await client.served_model()
-            queue = iter(requests)
+            servers = Servers(
+                [await stack.enter_async_context(self._client(url)) for url in self._addresses()]
+            )
+            if self._server is not None:
+                servers.serve(SERVED_NAME)
+            else:
+                await servers.ask_names()
+            queue = deque(requests)
 
-            async def ask_next() -> None:
-                for request in queue:
-                    finished(request, await self._one(client, model, request, sampling))
+            async def ask_next(client: ModelClient) -> None:
+                while queue and client in servers:
+                    request = queue.popleft()
+                    try:
+                        response = await self._one(client, servers.name(client), request, sampling)
+                    except EngineError as error:
+                        servers.failed(client, error)  # raises unless others can answer
+                        queue.append(request)
+                        return
+                    finished(request, response)
 
             tasks = [
-                asyncio.ensure_future(ask_next()) for _ in range(min(self._engine.concurrency, len(requests)))
+                asyncio.ensure_future(ask_next(client))
+                for _, client in zip(requests, servers.in_turn(self._engine.concurrency), strict=False)
             ]
             watcher = asyncio.ensure_future(self._until_the_server_dies())
             try:
@@ -176,10 +191,14 @@ class Policy:
             await asyncio.sleep(_WATCH_SECONDS)
         raise self._server.failure("died while answering")
 
+    def _addresses(self) -> Sequence[str]:
+        if self._engine.addresses:
+            return self._engine.addresses
+        assert self._server is not None
+        return [self._server.base_url]
+
     @asynccontextmanager
-    async def _client(self) -> AsyncIterator[ModelClient]:
-        base_url = self._engine.base_url or (self._server.base_url if self._server else None)
-        assert base_url is not None
+    async def _client(self, base_url: str) -> AsyncIterator[ModelClient]:
         client = ModelClient(
             base_url=base_url,
             api_key=_NO_KEY,

@@ -136,7 +136,7 @@ class ServedModel:
                     log.warning("starting the Oracle's server again. %s", said)
             if self._outage is not None:
                 raise OutageError(self._outage)
-            base_url = self._engine.base_url
+            base_url = next(iter(self._engine.addresses), None)
             if base_url is None:
                 self._fruitless_starts += 1
                 try:

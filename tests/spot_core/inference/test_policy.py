@@ -5,10 +5,12 @@ import socket
 import time
 
 import pytest
+from pydantic import ValidationError
 
 from spot_core.config.engine import EngineConfig, SamplingConfig
 from spot_core.errors import EngineError
 from spot_core.inference.policy import Policy, Request, Response, request_seed
+from tests.spot_core.inference.fake_openai import FakeOpenAI
 
 SAMPLING = SamplingConfig(temperature=0.7, top_p=0.8, max_new_tokens=10)
 
@@ -163,3 +165,48 @@ def test_request_seeds_differ_and_depend_on_nothing_else():
     assert len(seeds) == 600
     assert all(0 <= seed < 2**31 for seed in seeds)
     assert request_seed(0, "q0", 0) == request_seed(0, "q0", 0)
+
+
+@pytest.fixture
+def another():
+    with FakeOpenAI() as server:
+        yield server
+
+
+def test_several_servers_share_the_requests_and_answer_as_one_does(fake, another, tmp_path):
+    asked = requests(40)
+    fake.seconds = another.seconds = 0.02
+    answers = ask(tmp_path, f"{fake.base_url}, {another.base_url}", asked)
+    assert_answered_once(answers, asked)
+    assert len(fake.asked) + len(another.asked) == 40
+    assert min(len(fake.asked), len(another.asked)) > 5
+    assert fake.most_at_once == another.most_at_once == 8
+
+
+def test_a_server_that_fails_is_left_out_and_the_others_answer(fake, another, tmp_path, caplog):
+    asked = requests(40)
+    fake.seconds = 0.01
+    another.fault = lambda body, before: "500" if len(another.asked) > 3 else None
+    answers = ask(tmp_path, f"{fake.base_url},{another.base_url}", asked, max_retries=0)
+    assert_answered_once(answers, asked)
+    assert "one of the servers is left out, 1 others go on" in caplog.text
+
+
+def test_a_server_that_is_not_there_is_left_out_and_when_none_is_it_fails(fake, tmp_path):
+    asked = requests(5)
+    nowhere = "http://127.0.0.1:9/v1"
+    assert_answered_once(ask(tmp_path, f"{nowhere},{fake.base_url}", asked, max_retries=0), asked)
+    with pytest.raises(EngineError, match=r"127\.0\.0\.1:9"):
+        ask(tmp_path, f"{nowhere},{nowhere}", asked, max_retries=0)
+
+
+@pytest.mark.parametrize("base_url", ["", ",", "http://a/v1,,http://b/v1"])
+def test_a_missing_address_is_no_server(base_url):
+    with pytest.raises(ValidationError, match="give an address"):
+        EngineConfig(base_url=base_url)
+
+
+def test_a_request_that_is_refused_is_no_fault_of_one_server(fake, another, tmp_path):
+    fake.fault = another.fault = lambda body, before: "400"
+    with pytest.raises(EngineError, match="HTTP 400"):
+        ask(tmp_path, f"{fake.base_url},{another.base_url}", requests(5))
