@@ -1,7 +1,7 @@
 """The artifact store: finds complete artifacts by recipe and hands out writers for missing ones."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from spot_core.artifacts.hashing import file_sha256
 from spot_core.artifacts.lease import lease
-from spot_core.artifacts.manifest import FileEntry, Manifest, read_manifest
+from spot_core.artifacts.manifest import FileEntry, Manifest, read_manifest, write_atomically
 from spot_core.artifacts.packages import warn_about_differences
 from spot_core.artifacts.recipe import Recipe
 from spot_core.artifacts.writer import ArtifactWriter
@@ -239,6 +239,25 @@ class ArtifactStore:
                 yield writer
             finally:
                 writer.close()
+
+    def read_document(self, name: str) -> str | None:
+        """A small text that changes, by its name below the store; None if there is none."""
+        try:
+            return (self.root / name).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+
+    def update_document(self, name: str, change: Callable[[str | None], str]) -> str:
+        """Puts ``change(what is there)`` in its place and returns it."""
+        text = change(self.read_document(name))
+        write_atomically(self.root / name, text)
+        return text
+
+    def runs(self) -> list[str]:
+        """Names of the runs of this store, the one that changed last first."""
+        records = self.root.glob("runs/*/run.json")
+        newest = sorted(records, key=lambda path: path.stat().st_mtime, reverse=True)
+        return [path.parent.name for path in newest]
 
 
 def _unused_name(folder: Path) -> Path:
