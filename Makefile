@@ -23,8 +23,8 @@ lint: setup  ## Style and direction of imports
 audit: setup  ## Known vulnerabilities of the pinned packages; shown, and no failure
 	@.venv/bin/python -m deployments.audit $(ARGS)
 
-up: setup  ## Start Prefect's server and a worker, and deploy the flows
-	@.venv/bin/spot up
+up: setup  ## Start Prefect's server and a worker, and deploy the flows (ARGS="--notify URL --schedule CRON")
+	@.venv/bin/spot up $(ARGS)
 
 down:  ## Stop what `make up` or `make demo` started
 	@.venv/bin/spot down

@@ -10,6 +10,7 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
 from flows.dispatching import cancel_children, wait_for_living_children
+from flows.monitor import monitored
 from flows.stages import ensure, stages_from
 from flows.waiting import agree, first_attempt
 from spot_core.config.base import given
@@ -55,12 +56,13 @@ def spot(
     else:  # goes on with what the first attempt wanted anew
         wait_for_living_children()
     agree(run)
-    prepare(run.name, settings.store)
-    for stage in STAGES:
-        if stage in NEED_PAIRS and (reason := Resolver(run).nothing_to_train_on()):
-            get_run_logger().warning("stage %s is skipped: %s", stage, reason)
-            run.skip(stage, reason)
-            continue
-        ensure(stage, run.name, settings.store)
-        run = Run.open(settings.store, run.name)
-    return summarise(run.name, settings.store)
+    with monitored(run):
+        prepare(run.name, settings.store)
+        for stage in STAGES:
+            if stage in NEED_PAIRS and (reason := Resolver(run).nothing_to_train_on()):
+                get_run_logger().warning("stage %s is skipped: %s", stage, reason)
+                run.skip(stage, reason)
+                continue
+            ensure(stage, run.name, settings.store)
+            run = Run.open(settings.store, run.name)
+        return summarise(run.name, settings.store)

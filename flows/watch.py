@@ -1,36 +1,32 @@
-"""Submits `spot/full`, or resumes a run that waits, and shows in the terminal what the Prefect UI shows."""
+"""Submits `spot/full`, or resumes a run that waits, and shows in the terminal what the run's page shows."""
 
 import time
 from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import (
-    ArtifactFilter,
-    ArtifactFilterFlowRunId,
-    FlowRunFilter,
-    FlowRunFilterParentFlowRunId,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-)
-from prefect.client.schemas.objects import Artifact, FlowRun, StateType
-from prefect.client.schemas.sorting import ArtifactSort
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.deployments import run_deployment
 from prefect.flow_runs import resume_flow_run
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from deployments.local import ui_url
-from flows.waiting import PAGE
-from spot_core.config.spot import SpotConfig
+from flows.observe import run_of, status_now
+from spot_core.config.spot import StageName
 from spot_core.errors import ConfigError
 from spot_core.report.markdown import visible
-from spot_core.report.terminal import summary_text
+from spot_core.report.run_page import cells
+from spot_core.report.status import RunStatus, StageStatus
+from spot_core.report.terminal import results_table
 from spot_core.runs import Run
 
 WAITS_STATUS = 3
 """Exit status for the shell when the run waits for a person."""
 _POLL_SECONDS = 1.0
+_GOING_ON = ("queued", "running")
+_DONE = ("made", "reused", "skipped")
 
 
 def run_and_watch(parameters: dict[str, Any], console: Console) -> int:
@@ -65,100 +61,78 @@ def _follow(submitted: FlowRun, console: Console) -> int:
     console.print(f"run {submitted.name}: {address}")
     started = time.monotonic()
     with get_client(sync_client=True) as client:
-        final = _watch(client, submitted.id, console)
-        state = final.state
-        assert state is not None
-        if state.is_paused():
-            console.print(
-                f"run {final.name} waits ({state.name}){_what_for(client, final.id)}\n"
-                f"To go on: resume it in the UI, or: spot resume {final.id}\n{address}",
-                markup=False,
-                soft_wrap=True,
-            )
-            return WAITS_STATUS
-        if not state.is_completed():
-            console.print(
-                f"run {final.name} {state.name}: {state.message}", style="red", markup=False, soft_wrap=True
-            )
-            for child in _children(client, final.id):
-                # What the run says of a stage it called, it says in the stage's words.
-                if (
-                    child.state is not None
-                    and child.state.is_failed()
-                    and child.state.message != state.message
-                ):
-                    console.print(f"stage {child.name}: {child.state.message}", style="red", markup=False)
-            console.print(
-                f"what was done is kept. After mending the cause: prefect flow-run retry {final.id}\n{address}",
-                markup=False,
-            )
-            return 1
-        flow = client.read_flow(final.flow_id).name
-    if flow == "spot":
-        config = SpotConfig.from_profile(
-            final.parameters.get("profile", "demo"), **(final.parameters.get("config") or {})
+        flow = client.read_flow(submitted.flow_id).name
+        final, run, status = _watch(client, submitted.id, flow, console)
+    state = final.state
+    assert state is not None
+    if state.is_paused():
+        waits_for = (
+            [visible(stage.note) for stage in status.stages if stage.state == "waits"] if status else []
         )
-        run = Run.open(config.store, final.parameters.get("run_name") or final.name)
-        console.print(summary_text(run))
+        console.print(
+            f"run {final.name} waits ({state.name}){''.join(f': {said}' for said in waits_for)}\n"
+            f"To go on: resume it in the UI, or: spot resume {final.id}\n{address}",
+            markup=False,
+            soft_wrap=True,
+        )
+        return WAITS_STATUS
+    if not state.is_completed():
+        console.print(
+            f"run {final.name} {state.name}: {state.message}", style="red", markup=False, soft_wrap=True
+        )
+        for stage in status.stages if status else ():
+            # What the run says of a stage it called, it says in the stage's words.
+            if stage.state == "failed" and stage.note != state.message:
+                console.print(f"stage {stage.name}: {visible(stage.note)}", style="red", markup=False)
+        console.print(
+            f"what was done is kept. After mending the cause: prefect flow-run retry {final.id}\n{address}",
+            markup=False,
+        )
+        return 1
+    if run is not None and status is not None and status.results is not None:
+        console.print(results_table(status.results))
         console.print(str(run.folder / "summary.json"), markup=False, highlight=False)
     console.print(f"{address}\ntook {time.monotonic() - started:.0f} s", markup=False, highlight=False)
     return 0
 
 
-def _what_for(client: SyncPrefectClient, flow_run_id: UUID) -> str:
-    """What a suspended flow run waits for, as far as it said so; a person can suspend one without a word."""
-    page = next((a for a in _artifacts(client, flow_run_id) if a.key == PAGE), None)
-    return "" if page is None else f": {visible(page.description or '')}"
-
-
-def _watch(client: SyncPrefectClient, flow_run_id: UUID, console: Console) -> FlowRun:
-    """Shows one line per stage until the run has ended or waits: bars in a terminal, finished stages in a log file."""
-    columns = (
-        TextColumn("{task.description:<10}"),
-        BarColumn(),
-        TextColumn("{task.fields[note]}"),
-        TimeElapsedColumn(),
-    )
+def _watch(
+    client: SyncPrefectClient, flow_run_id: UUID, flow: str, console: Console
+) -> tuple[FlowRun, Run | None, RunStatus | None]:
+    """Shows a line per stage until the run has ended or waits: bars in a terminal, finished stages in a log file."""
+    columns = (TextColumn("{task.description:<10}"), BarColumn(), TextColumn("{task.fields[note]}"))
     with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
-        lines: dict[UUID, TaskID] = {}
-        ended: set[UUID] = set()
+        lines: dict[StageName, TaskID] = {}
+        told: set[StageName] = set()
         while True:
             flow_run = client.read_flow_run(flow_run_id)
-            for child in _children(client, flow_run_id):
-                if child.id in ended:
+            state = flow_run.state
+            assert state is not None
+            run = run_of(flow_run, flow)
+            status = None if run is None else status_now(client, flow_run, run)
+            for stage in status.stages if status else ():
+                if stage.state == "to do":
                     continue
-                if child.id not in lines:
-                    lines[child.id] = bars.add_task(
-                        client.read_flow(child.flow_id).name, total=100.0, note=""
-                    )
-                _update(bars, lines[child.id], client, child)
-                if child.state is not None and child.state.is_final():
-                    ended.add(child.id)
-                    bars.stop_task(lines[child.id])
+                if stage.name not in lines:
+                    lines[stage.name] = bars.add_task(stage.name, total=100.0, note="")
+                bars.update(lines[stage.name], completed=_percent(stage), note=_note(stage))
+                if stage.state not in _GOING_ON and stage.name not in told:
+                    told.add(stage.name)
                     if not console.is_terminal:
-                        line = bars.tasks[lines[child.id]]
-                        console.print(
-                            f"{line.description}: {child.state.name} {line.fields['note']}", markup=False
-                        )
-            if flow_run.state is not None and (flow_run.state.is_final() or flow_run.state.is_paused()):
-                return flow_run
+                        console.print(f"{stage.name}: {_note(stage)}", markup=False)
+            if state.is_final() or state.is_paused():
+                return flow_run, run, status
             time.sleep(_POLL_SECONDS)
 
 
-def _update(bars: Progress, line: TaskID, client: SyncPrefectClient, child: FlowRun) -> None:
-    latest = next((a for a in _artifacts(client, child.id) if a.type == "progress"), None)
-    if latest is not None:
-        bars.update(line, completed=float(latest.data), note=(latest.description or "").partition(": ")[2])
+def _percent(stage: StageStatus) -> float:
+    if stage.state in _DONE:
+        return 100.0
+    return 100.0 * (stage.done or 0) / stage.total if stage.total else 0.0
 
 
-def _artifacts(client: SyncPrefectClient, flow_run_id: UUID) -> list[Artifact]:
-    """What a flow run has published, the newest first."""
-    filter_ = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id]))
-    return client.read_artifacts(artifact_filter=filter_, sort=ArtifactSort.CREATED_DESC)
-
-
-def _children(client: SyncPrefectClient, parent: UUID) -> list[FlowRun]:
-    filter_ = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[parent]))
-    return sorted(
-        client.read_flow_runs(flow_run_filter=filter_), key=lambda run: run.created or run.expected_start_time
-    )
+def _note(stage: StageStatus) -> str:
+    """State, rows, time, speed, time left, cost and what the stage says, as far as they are known."""
+    _, state, rows, took, speed, left, cost, note = cells(stage)
+    parts = [rows, took, speed and f"{speed}/s", left and f"about {left} left", cost, visible(note)]
+    return f"{state} {', '.join(part for part in parts if part)}".rstrip()

@@ -29,6 +29,8 @@ class UsedArtifact(BaseModel):
     """Wall time that making it took, in whichever run that was."""
     reused: bool
     """True if it was there before this run needed it."""
+    cost_usd: float | None = None
+    """What making it cost, in whichever run that was; None if it asks nobody who is paid."""
 
 
 class Wait(BaseModel):
@@ -220,6 +222,7 @@ class Run:
                 rows=artifact.rows,
                 seconds=artifact.manifest.seconds,
                 reused=before.reused if before is not None and same else reused,
+                cost_usd=artifact.statistics.get("cost_usd"),
             )
 
         self._change(note)

@@ -1,4 +1,4 @@
-"""Progress of a stage, as a Prefect progress artifact."""
+"""Progress of a stage, as a Prefect progress artifact; its metadata are the figures, for the run's own page."""
 
 import contextvars
 import threading
@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.artifacts import create_progress_artifact
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.logging import get_run_logger
 
 from spot_core.pipeline.progress import Progress
+from spot_core.pipeline.reached import Reached
 from tasks.cancellation import heeding_cancellation
 
 _PUBLISH_SECONDS = 2.0
@@ -27,32 +30,31 @@ def progress_artifact(what: str, *, unit: str) -> Iterator[Progress]:
     """
     log = get_run_logger()
     artifact_id = create_progress_artifact(progress=0.0, key=what, description=f"{what}: starting")
-    latest: list[tuple[int, int, str]] = []
+    latest: list[Reached] = []
     first: list[tuple[float, int]] = []
     finished = threading.Event()
 
     def report(done: int, total: int, *, note: str = "") -> None:
         if total and not first:  # before, the stage waits for something
             first.append((time.monotonic(), done))
-        latest[:] = [(done, total, note)]
+        since, before = first[0] if first else (time.monotonic(), done)
+        latest[:] = [Reached(done, total, unit, time.monotonic() - since, done - before, note)]
 
-    def show(percent: float, text: str) -> None:
+    def show(percent: float, text: str, figures: dict[str, str] | None = None) -> None:
+        update = ArtifactUpdate(data=percent, description=f"{what}: {text}", metadata_=figures)
         try:
-            update_progress_artifact(artifact_id, progress=percent, description=text)
+            with get_client(sync_client=True) as client:
+                client.update_artifact(artifact_id, update)
         except (PrefectHTTPStatusError, httpx.TransportError) as error:
             log.warning("the progress could not be shown (%s); the stage goes on", error)
 
     def publish(*, to_log: bool) -> None:
         if not latest:
             return
-        done, total, note = latest[0]
-        text = f"{what}: {note}"
-        if first:
-            text = f"{what}: {done:,} of {total:,} {unit}{_time_left(first[0], done, total)}"
-            text += f"; {note}" if note else ""
-        show(100.0 * done / max(1, total), text)
+        reached = latest[0]
+        show(reached.percent, str(reached), reached.as_texts())
         if to_log:
-            log.info(text)
+            log.info("%s: %s", what, reached)
 
     def keep_publishing() -> None:
         logged = time.monotonic()
@@ -69,16 +71,8 @@ def progress_artifact(what: str, *, unit: str) -> Iterator[Progress]:
         with heeding_cancellation():
             yield report
         if not latest:
-            show(100.0, f"{what}: reused")
+            show(100.0, "reused")
     finally:
         finished.set()
         thread.join()
         publish(to_log=True)
-
-
-def _time_left(first: tuple[float, int], done: int, total: int) -> str:
-    started, done_then = first
-    if done <= done_then or done >= total:
-        return ""
-    seconds = (time.monotonic() - started) / (done - done_then) * (total - done)
-    return f", about {seconds:.0f} s left" if seconds < 120 else f", about {seconds / 60:.0f} min left"

@@ -8,8 +8,11 @@ import pytest
 from spot_core.artifacts import ArtifactStore, Recipe
 from spot_core.pipeline import stages
 from spot_core.pipeline.resolve import Resolver
+from spot_core.report.listing import listed
+from spot_core.report.run_page import run_page
+from spot_core.report.status import status_of
 from spot_core.report.summary import paired_change, summarise, write_summary
-from spot_core.report.terminal import summary_text
+from spot_core.report.terminal import results_table
 from spot_core.runs import Run
 from tests.spot_core.pipeline.miniature import QUESTIONS, Student, pretend_training, run_stages
 
@@ -61,8 +64,16 @@ def test_a_whole_run_has_every_figure(trained_fake, config):
     assert set(summary["seconds"]) == {"prepare", "rollout", "filter", "rectify", "train", "evaluate"}
     for entry in summary["stages"].values():
         assert entry.keys() >= {"key", "rows", "reused"}
-    table = summary_text(run)
-    assert table.row_count == 3
+    assert results_table(summary).row_count == 3
+    line = listed(run)  # the listing and the run's page take their figures from it
+    assert (line.state, line.pairs, line.accuracy_after) == (
+        "complete",
+        summary["pairs"],
+        summary["accuracy_after"],
+    )
+    page = run_page(status_of(run, {}))
+    assert "all stages are done" in page
+    assert all(f"| {name} | " in page for name in "abc")
 
 
 def test_what_was_reused_took_this_run_no_time(config):
@@ -89,7 +100,7 @@ def test_a_run_that_skipped_training_says_why(fake, config):
     assert summary.keys() >= PROMISED
     assert (summary["failures"], summary["pairs"], summary["change_ratio"]) == (0, 0, None)
     assert "no mistake" in summary["skipped"]["train"]
-    assert summary_text(run).row_count == 2
+    assert results_table(summary).row_count == 2
 
 
 # --- the change on a data set ---------------------------------------------------------------------------------

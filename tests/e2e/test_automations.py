@@ -1,0 +1,169 @@
+"""Automations and the schedule of `spot up`, on a real Prefect server: applied once, and a failed run is told of once."""
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import httpx2
+import psutil
+import pytest
+
+from deployments.automations import FAILURES, MISSED_HEARTBEATS, ZOMBIES
+from deployments.local import HEARTBEAT_SECONDS
+from deployments.schedules import SLUG
+from tests.e2e.conftest import Pipeline, eventually
+from tests.e2e.wrong_responses import paid_oracle, wrong_responses
+from tests.spot_core.inference.fake_openai import FakeOpenAI
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
+
+SECRET_PATH = "/hooks/T0000-very-secret"
+
+
+class Receiver:
+    """A webhook on loopback that keeps what it was sent."""
+
+    def __init__(self) -> None:
+        self.received: list[dict] = []
+        received = self.received
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                assert self.headers["Content-Type"] == "application/json"
+                received.append({"path": self.path} | json.loads(body))
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}{SECRET_PATH}"
+
+
+@pytest.fixture(scope="module")
+def receiver() -> Iterator[Receiver]:
+    receiver = Receiver()
+    thread = threading.Thread(target=receiver.server.serve_forever)
+    thread.start()
+    yield receiver
+    receiver.server.shutdown()
+    thread.join()
+    receiver.server.server_close()
+
+
+def asked(pipeline: Pipeline, path: str) -> list[dict]:
+    return httpx2.post(f"{pipeline.api}/{path}/filter", json={}, trust_env=False).json()
+
+
+def applied(pipeline: Pipeline) -> dict:
+    """What is on the server, with the times of the last change."""
+    automations = {a["name"]: (a["id"], a["updated"], a["enabled"]) for a in asked(pipeline, "automations")}
+    deployment = httpx2.get(f"{pipeline.api}/deployments/name/spot/full", trust_env=False).json()
+    schedules = [(s["slug"], s["id"], s["updated"], s["schedule"]) for s in deployment["schedules"]]
+    return {"automations": automations, "schedules": schedules}
+
+
+def up(pipeline: Pipeline, *arguments: str) -> None:
+    done = pipeline.command("spot", "up", *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert SECRET_PATH not in done.stdout + done.stderr
+
+
+def test_what_is_asked_for_is_made_once_and_a_failed_run_is_told_of_once(
+    pipeline: Pipeline,
+    tmp_path: Path,
+    teacher: FakeOpenAI,
+    receiver: Receiver,
+):
+    wanted = ("--notify", receiver.url, "--schedule", "0 2 * * *", "--timezone", "Europe/Berlin")
+    up(pipeline, *wanted)
+    first = applied(pipeline)
+    assert set(first["automations"]) == {ZOMBIES, FAILURES}
+    [(slug, _, _, times)] = first["schedules"]
+    assert (slug, times["cron"], times["timezone"]) == (SLUG, "0 2 * * *", "Europe/Berlin")
+    up(pipeline, *wanted)
+    assert applied(pipeline) == first
+
+    source = wrong_responses(tmp_path / "wrong.jsonl")
+    oracle = paid_oracle(teacher, secret="nowhere")
+    failed = pipeline.run("told", questions=source, rectify={"oracle": oracle})
+    assert failed.returncode == 1, failed.stdout + failed.stderr
+    run = pipeline.flow_run("told")
+    eventually(lambda: receiver.received, 60, "the failure is told of")
+    again = pipeline.command("prefect", "deployment", "run", "spot/full", "-p", "profile=absent.yaml")
+    assert again.returncode == 0, again.stderr
+    eventually(lambda: len(receiver.received) > 1, 60, "the next failure is told of")
+    told, other = receiver.received
+    assert told["path"] == SECRET_PATH
+    assert (told["run"], told["flow"], told["state"]) == ("told", "spot", "Failed")
+    assert told["reason"] == run["state"]["message"]
+    assert "there is no Secret block of this name" in told["reason"]
+    assert told["link"].endswith(f"/runs/flow-run/{run['id']}")
+    assert all(part in told["text"] for part in (told["run"], told["state"], told["reason"], told["link"]))
+    assert "absent.yaml" in other["reason"]
+    logs = [path.read_text(errors="replace") for path in (pipeline.state_folder / "logs").iterdir()]
+    assert not any(SECRET_PATH in log for log in logs)
+
+
+@pytest.mark.slow
+def test_deploying_anew_leaves_them_and_asking_for_something_else_changes_them(
+    pipeline: Pipeline, receiver: Receiver
+):
+    up(pipeline, "--notify", receiver.url, "--schedule", "0 2 * * *", "--timezone", "Europe/Berlin")
+    first = applied(pipeline)
+    (pipeline.state_folder / "deployed.json").unlink()
+    up(pipeline)
+    assert applied(pipeline) == first
+    up(pipeline, "--schedule", "30 3 * * 1", "--notify-block", "webhook/spot-failures")
+    again = applied(pipeline)
+    assert again["automations"] == first["automations"]
+    [(_, _, _, times)] = again["schedules"]
+    assert (times["cron"], times["timezone"]) == ("30 3 * * 1", "UTC")
+    refused = pipeline.command("spot", "up", "--notify-block", "slack-webhook/nobody")
+    assert refused.returncode == 2
+    assert "--notify-block slack-webhook/nobody: there is no such block" in refused.stderr
+
+
+@pytest.mark.slow
+def test_a_run_whose_processes_were_all_killed_is_crashed_and_told_of(
+    pipeline: Pipeline,
+    tmp_path: Path,
+    teacher: FakeOpenAI,
+    receiver: Receiver,
+):
+    up(pipeline, "--notify", receiver.url)
+    receiver.received.clear()
+    teacher.seconds = 600  # never answers
+    oracle = {"kind": "openai", "model": "slow", "base_url": teacher.base_url}
+    source = wrong_responses(tmp_path / "wrong.jsonl")
+    watching = pipeline.start("killed", questions=source, rectify={"oracle": oracle})
+    eventually(lambda: teacher.asked, 120, "the Oracle is asked")
+    watching.kill()
+    watching.wait()
+    run = pipeline.flow_run("killed")
+    for process in [*pipeline.processes("worker", "start"), *pipeline.of_flow_runs(run["id"])]:
+        _kill(process)
+    assert pipeline.state(run["id"]) == "Running"
+    within = (MISSED_HEARTBEATS + 2) * HEARTBEAT_SECONDS + 30
+    eventually(lambda: pipeline.state(run["id"]) == "Crashed", within, "it is Crashed")
+    stage = pipeline.flow_run("killed", "rectify")["id"]
+    eventually(
+        lambda: pipeline.state(stage) == "Crashed", HEARTBEAT_SECONDS, "so is the stage in its process"
+    )
+    eventually(lambda: receiver.received, 60, "the crash is told of")
+    [told] = receiver.received
+    assert (told["run"], told["state"]) == ("killed", "Crashed")
+    assert "no heartbeat for" in told["reason"]
+    up(pipeline)  # the worker
+
+
+def _kill(process: psutil.Process) -> None:
+    try:
+        os.kill(process.pid, 9)
+    except ProcessLookupError:
+        return

@@ -1,0 +1,156 @@
+"""Where a run is, from its record and from what goes on; and its page, which shows hostile text as text."""
+
+import dataclasses
+import json
+
+import pytest
+
+from spot_core.artifacts import Recipe
+from spot_core.config.spot import SpotConfig
+from spot_core.pipeline.reached import Reached, duration
+from spot_core.report.listing import list_runs, stored_status
+from spot_core.report.run_page import run_page
+from spot_core.report.status import STATUS, RunStatus, Seen, StageStatus, earlier_seconds, status_of
+from spot_core.runs import Run
+
+
+def start(tmp_path, name="one"):
+    return Run.create(SpotConfig.from_profile("demo", store=str(tmp_path), evaluate={"datasets": []}), name)
+
+
+def use(run, name, *, reused=False, generation=0, **statistics):
+    recipe = Recipe(name, {"of": "test"}, {}, 1)
+    with run.store.write(recipe, at_least=generation) as slot:
+        if not hasattr(slot, "digest"):
+            slot.complete([], statistics=statistics)
+    run.use(name, run.store.get(recipe, at_least=generation), reused=reused)
+
+
+def states(run, seen=None):
+    return [stage.state for stage in status_of(run, seen or {}).stages]
+
+
+def test_the_record_says_what_is_done_and_the_orchestrator_what_goes_on(tmp_path):
+    run = start(tmp_path)
+    assert states(run) == ["to do"] * 4 + ["skipped"]  # there is nothing to evaluate on
+    use(run, "rollout", reused=True)
+    use(run, "filter")
+    reached = Reached(
+        done=30, total=90, unit="failures", seconds=10.0, counted=20, note="12 pairs, $0.50 spent"
+    )
+    seen = {"rectify": Seen("running", seconds=12.0, link="/runs/flow-run/x", reached=reached)}
+    status = status_of(run, seen, state="running")
+    assert [stage.state for stage in status.stages] == ["reused", "made", "running", "to do", "skipped"]
+    rectify = status.stages[2]
+    assert (rectify.done, rectify.total, rectify.seconds_left) == (30, 90, 30.0)
+    assert status.stage == "rectify"
+    page = run_page(status)
+    assert "at stage **rectify**, about **30 s** left in it" in page
+    assert "[rectify](/runs/flow-run/x) | running | 30 of 90 failures | 12 s | 2.5 | 30 s |" in page
+
+
+def test_what_is_made_anew_is_not_done_and_neither_is_what_follows(tmp_path):
+    run = start(tmp_path)
+    for name in ("rollout", "filter", "rectify", "reference", "train"):
+        use(run, name)
+    assert states(run) == ["made"] * 4 + ["skipped"]
+    run.ask_anew(Recipe("rectify", {"of": "test"}, {}, 1))
+    assert states(run) == ["made", "made", "to do", "to do", "skipped"]
+    use(run, "rectify", generation=1)
+    assert states(run) == ["made"] * 4 + ["skipped"]
+
+
+def test_how_long_still_is_told_by_an_earlier_run_of_the_profile(tmp_path):
+    run, earlier = start(tmp_path), start(tmp_path, "earlier")
+    for name in ("rollout", "filter", "rectify"):
+        use(earlier, name)
+    known = earlier_seconds(run)
+    assert set(known) == {"rollout", "filter", "rectify"}
+    use(run, "rollout", reused=True)
+    reached = Reached(done=1, total=3, unit="answers", seconds=5.0, counted=1)
+    seen = {"filter": Seen("running", seconds=6.0, reached=reached)}
+    status = status_of(run, seen, state="running", earlier={"rectify": 100.0})
+    assert [stage.seconds_left for stage in status.stages] == [None, 10.0, 100.0, None, None]
+    assert status.seconds_left is None  # nobody knows how long training takes
+    status = status_of(run, seen, state="running", earlier={"rectify": 100.0, "train": 50.0})
+    assert status.seconds_left == 160.0
+    assert "about **10 s** left in it, about **3 min** in all" in run_page(status)
+
+
+def test_cost_is_what_the_run_paid_itself(tmp_path):
+    run, other = start(tmp_path), start(tmp_path, "other")
+    for name, cost in (("rollout", None), ("filter", None), ("rectify", 1.25)):
+        use(run, name, **({} if cost is None else {"cost_usd": cost}))
+        use(other, name, reused=True)
+    assert status_of(run, {}).paid_usd == 1.25
+    assert status_of(other, {}).paid_usd == 0
+    page = run_page(status_of(other, {}))
+    assert "This run paid $0.00 for the stages that are done, and reused what had cost $1.25." in page
+
+
+def test_how_the_last_attempt_ended_is_known_without_the_orchestrator(tmp_path):
+    run = start(tmp_path)
+    use(run, "rollout")
+    assert stored_status(run).state == "unfinished"
+    seen = {"filter": Seen("failed", message="disk full")}
+    status_of(run, seen, state="failed", message="disk full").save(run)
+    [line] = list_runs(tmp_path)
+    assert (line.state, line.stage, line.message) == ("failed", "filter", "disk full")
+    status_of(run, {}, state="complete").save(run)
+    assert stored_status(run).state == "unfinished"  # the store has the last word
+    assert "results" not in json.loads((run.folder / STATUS).read_text())
+
+
+def test_runs_are_listed_with_the_one_worked_on_last_first(tmp_path):
+    import os
+
+    for age, name in enumerate(("new", "old", "older")):
+        run = start(tmp_path, name)
+        os.utime(run.folder / "run.json", (1e9 - age, 1e9 - age))
+    assert [line.run_name for line in list_runs(tmp_path)] == ["new", "old", "older"]
+    assert [line.pairs for line in list_runs(tmp_path)] == [None] * 3
+
+
+HOSTILE = "</details><script>alert(1)</script> | [x](javascript:1) ` **b** \n# h"
+
+
+@pytest.mark.parametrize("state", ["running", "waits", "failed"])
+def test_hostile_text_is_shown_as_text(state):
+    stage = StageStatus("rectify", "running", done=1, total=2, note=HOSTILE)
+    status = RunStatus(
+        run_name=HOSTILE,
+        profile=HOSTILE,
+        objective="dpo",
+        created="",
+        folder=HOSTILE,
+        state=state,
+        stages=(stage,),
+        message=HOSTILE,
+    )
+    outside = run_page(status)
+    if state == "failed":  # the reason stands in a fence that it cannot close
+        before, _, rest = outside.partition("```text\n")
+        reason, _, after = rest.partition("\n```\n")
+        assert "<script>" in reason
+        outside = before + after
+    outside = "".join(part for i, part in enumerate(outside.split("`")) if i % 2 == 0)  # code spans are inert
+    assert "<script>" not in outside
+    assert "[x](javascript" not in outside
+    assert not any(line.startswith("# h") for line in outside.splitlines())
+
+
+def test_only_what_changed_is_news(tmp_path):
+    status = status_of(start(tmp_path), {}, state="running", seconds=1.0)
+    assert status.says_the_same(dataclasses.replace(status, seconds=9.0, at="later"))
+    assert not status.says_the_same(dataclasses.replace(status, message="new"))
+
+
+def test_progress_travels_as_text_and_knows_its_speed():
+    reached = Reached(done=30, total=90, unit="rows", seconds=10.0, counted=20, note="fine")
+    assert Reached.from_texts(reached.as_texts()) == reached
+    assert str(reached) == "30 of 90 rows, about 30 s left; fine"
+    assert str(Reached(0, 0, "rows", note="waits for node 2")) == "waits for node 2"
+    assert Reached(5, 90, "rows", 3.0, 0).seconds_left is None  # all of it was done before
+    assert Reached(90, 90, "rows", 3.0, 90).seconds_left is None
+    assert Reached.from_texts({}) is None
+    assert (duration(119.6), duration(600), duration(7200)) == ("120 s", "10 min", "2.0 h")
