@@ -104,6 +104,7 @@ class Policy:
         A server that dies is restarted and only what is missing is asked again.
 
         Raises:
+            ConfigError: the server does not start with these settings or this model.
             EngineError: two starts in a row without a finished row, or a request that the server refuses.
         """
         missing = {(r.question_id, r.sample): r for r in requests}

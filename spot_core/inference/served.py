@@ -8,7 +8,14 @@ from typing import Any
 
 from spot_core.config.engine import EngineConfig
 from spot_core.config.model import ModelConfig
-from spot_core.errors import DeclinedRequestError, EngineError, OutageError, RefusedRequestError, TooLongError
+from spot_core.errors import (
+    ConfigError,
+    DeclinedRequestError,
+    EngineError,
+    OutageError,
+    RefusedRequestError,
+    TooLongError,
+)
 from spot_core.inference.breaker import CircuitBreaker
 from spot_core.inference.client import ModelClient
 from spot_core.inference.server import DEATH_SECONDS, SERVED_NAME, VllmServer
@@ -141,7 +148,7 @@ class ServedModel:
                 self._fruitless_starts += 1
                 try:
                     self._server = await asyncio.to_thread(self._start)
-                except EngineError as error:
+                except (ConfigError, EngineError) as error:
                     self._outage = str(error)  # else every row would wait for another start
                     raise OutageError(self._outage) from error
                 base_url = self._server.base_url

@@ -15,7 +15,7 @@ import psutil
 
 from spot_core.config.engine import EngineConfig
 from spot_core.devices import has_gpu
-from spot_core.errors import EngineError
+from spot_core.errors import ConfigError, EngineError, SpotError
 from spot_core.inference.symptoms import PORT, VLLM
 from spot_core.processes.guard import GRACE_SECONDS
 from spot_core.processes.supervised import SupervisedProcess
@@ -42,8 +42,9 @@ class VllmServer:
     A port that another process takes before vLLM does leads to another try with another one.
 
     Raises:
-        EngineError: it ended while starting or did not answer in time; with the reason as far as it is known, and
-            the end of its log.
+        ConfigError: it does not start with these settings or this model.
+        EngineError: it ended while starting for another reason, or did not answer in time. Both say why, as far as it
+            is known, and show the end of its log.
     """
 
     def __init__(
@@ -128,10 +129,12 @@ class VllmServer:
         """An error that says what happened and why, and shows the end of the server's own log."""
         return EngineError(self.process.account(f"the vLLM server {what}", VLLM))
 
-    def _why_it_ended(self) -> EngineError:
-        found = self.process.diagnosis(VLLM)
+    def _why_it_ended(self) -> SpotError:
+        found, what = self.process.diagnosis(VLLM), "the vLLM server ended while starting"
+        if found is not None and found.is_setting:
+            return ConfigError(self.process.account(what, VLLM))
         if found is None or found.name != PORT or self.ports_lost >= _MOST_PORTS_LOST:
-            return self.failure("ended while starting")
+            return EngineError(self.process.account(what, VLLM))
         self.ports_lost += 1
         said = f"port {self.port} was free and is taken now (lost: {self.ports_lost}); vLLM starts again with another"
         log.warning("%s", said)

@@ -29,6 +29,8 @@ class Symptom:
     """Cause and remedy; ``{name}`` stands for a named group of the pattern."""
     is_effect: bool = False
     """It tells that another process is gone rather than why: it counts if nothing else is found."""
+    is_setting: bool = False
+    """A setting or a file is wrong: starting again cannot help."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,15 @@ class Finding:
     """Cause and remedy."""
     line: str = ""
     """Where the log says so."""
+    is_setting: bool = False
+    """See `Symptom`."""
 
 
-def symptom(name: str, pattern: str, said: str, *, is_effect: bool = False) -> Symptom:
+def symptom(
+    name: str, pattern: str, said: str, *, is_effect: bool = False, is_setting: bool = False
+) -> Symptom:
     """A symptom whose pattern ignores case."""
-    return Symptom(name, re.compile(pattern, re.IGNORECASE), said, is_effect)
+    return Symptom(name, re.compile(pattern, re.IGNORECASE), said, is_effect, is_setting)
 
 
 EVERYWHERE = (
@@ -140,7 +146,9 @@ def diagnose(status: int | None, lines: Sequence[str], symptoms: Symptoms) -> Fi
         for one in symptoms.every:
             if found := one.pattern.search(line):
                 groups = {name: (text or "")[:_MOST_QUOTED] for name, text in found.groupdict().items()}
-                finding = Finding(one.name, one.said.format(**groups), line[:_MOST_OF_A_LINE].strip())
+                finding = Finding(
+                    one.name, one.said.format(**groups), line[:_MOST_OF_A_LINE].strip(), one.is_setting
+                )
                 if not one.is_effect:
                     return finding
                 effect = effect or finding

@@ -10,7 +10,8 @@ import pytest
 
 from spot_core.artifacts.journal import Journal
 from spot_core.config.engine import EngineConfig, SamplingConfig
-from spot_core.errors import EngineError
+from spot_core.demo import STUDENT_PATH
+from spot_core.errors import ConfigError, EngineError
 from spot_core.inference import server
 from spot_core.inference.policy import Policy, Request
 from spot_core.pipeline.rollout import sample_responses
@@ -163,3 +164,33 @@ def test_ports_that_are_always_taken_end_in_an_error_that_says_so(tmp_path, vllm
     with pytest.raises(EngineError, match="its port is in use by another process"), started:
         pass
     assert started.ports_lost == server._MOST_PORTS_LOST
+
+
+def test_settings_that_the_server_refuses_are_not_tried_twice(tmp_path, monkeypatch):
+    said = "api_server.py: error: unrecognized arguments: --no-such-option"
+    monkeypatch.setattr(
+        server, "_command", lambda *_: [sys.executable, "-c", f"import sys; sys.exit({said!r})"]
+    )
+    with (
+        Policy(tmp_path, ENGINE, log_folder=tmp_path) as policy,
+        pytest.raises(
+            ConfigError, match=r"does not know the argument --no-such-option\. Look at engine\.extra_args"
+        ),
+    ):
+        policy.answer(requests(2), SAMPLING, lambda *_: None)
+    assert policy.starts == 1
+
+
+@pytest.mark.engine
+@pytest.mark.slow
+def test_the_real_vllm_is_understood_when_it_does_not_start(tmp_path):
+    engine = EngineConfig(max_model_len=100_000, startup_timeout_seconds=300)
+    with (
+        pytest.raises(
+            ConfigError,
+            match=r"ended while starting: engine\.max_model_len = 100000 is longer than the model",
+        ) as caught,
+        server.VllmServer(STUDENT_PATH, engine, log_path=tmp_path / "log"),
+    ):
+        pass
+    assert "limit of 256 tokens" in str(caught.value).splitlines()[0]
