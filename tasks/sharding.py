@@ -152,17 +152,15 @@ def _cluster(config: ShardingConfig) -> "Iterator[RayTaskRunner[None]]":
     Raises:
         ConfigError: nothing answers at the address.
     """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if config.address is None:
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # Ray's way to listen on loopback alone; read on import
     from prefect_ray import RayTaskRunner  # noqa: PLC0415
 
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     how: dict[str, Any] = {"log_to_driver": False}
     match config.address:
         case None:
-            local = {
-                "_node_ip_address": "127.0.0.1",
-                "include_dashboard": False,
-                "object_store_memory": _OBJECT_STORE_BYTES,
-            }
+            local = {"include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES}
             runner = RayTaskRunner("local", how | local)
         case "auto":
             runner = RayTaskRunner(init_kwargs=how | {"address": "auto"})

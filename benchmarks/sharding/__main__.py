@@ -21,6 +21,7 @@ from flows.filter import filter
 from flows.rectify import rectify
 from spot_core.artifacts import Artifact
 from spot_core.pipeline.resolve import Resolver
+from spot_core.pipeline.shards import Journals, Tail
 from spot_core.runs import Run
 
 STAGES = {"filter": (filter, "verdicts"), "rectify": (rectify, "rows")}
@@ -29,24 +30,23 @@ _WATCH_SECONDS = 0.2
 
 
 class Killer(threading.Thread):
-    """kill -9 of the process that works on a shard, once the shards have journaled so many bytes."""
+    """kill -9 of a process that works on a shard, once half of the rows are done."""
 
-    def __init__(self, journals: str, after_bytes: int, store: Path) -> None:
+    def __init__(self, journals: Path, rows: int) -> None:
         super().__init__(daemon=True)
-        self._journals = journals
-        self._after_bytes = after_bytes
-        self._store = store
-        self.killed = 0
+        self._journals = Journals(journals)
+        self._rows = rows
+        self.killed_after: int | None = None
         self.ended = threading.Event()
 
     def run(self) -> None:
+        tail, done = Tail(self._journals), 0
         while not self.ended.wait(_WATCH_SECONDS):
-            written = sum(
-                path.stat().st_size for path in self._store.glob(f"*/*/*/.work/{self._journals}/*.jsonl")
-            )
-            if written > self._after_bytes and (working := shard_processes()):
+            # A record of the filter stage has the verdicts of many rows.
+            done += sum(len(record.get("verdict", [record])) for record in tail.news())
+            if done >= self._rows // 2 and (working := shard_processes()):
                 working[0].kill()
-                self.killed = 1
+                self.killed_after = done
                 return
 
 
@@ -57,8 +57,8 @@ def both_ways(store: Path, rows: int, **sharding: Any) -> dict[str, Any]:
     figures: dict[str, Any] = {"rows": rows}
     for stage, (flow, journals) in STAGES.items():
         first = _run(flow, alone, stage, refresh=False)
-        # Both journal the same, so about half of it is the middle; it is gone by now, and the parts are smaller.
-        killer = Killer(journals, sum(part.bytes for part in first.manifest.parts) // 4, store)
+        work = first.folder.with_name(str(first.generation + 1)) / ".work"
+        killer = Killer(work / journals, first.rows)
         killer.start()
         second = _run(flow, sharded, stage, refresh=True)
         killer.ended.set()
@@ -68,7 +68,7 @@ def both_ways(store: Path, rows: int, **sharding: Any) -> dict[str, Any]:
             f"{stage}_rows": first.rows,
             f"identical_{stage}": second.digest == first.digest,
             f"{stage}_seconds": {"alone": first.manifest.seconds, "sharded": second.manifest.seconds},
-            f"{stage}_workers_killed": killer.killed,
+            f"{stage}_worker_killed_after_rows": killer.killed_after,
         }
         print(f"{stage}: {figures}", flush=True)
     return figures
