@@ -160,6 +160,28 @@ def test_replies_that_were_paid_for_outlive_the_machine(bucket, machine):
         assert again.own["oracle"] == [("hash", (1, 2))]
 
 
+def test_a_person_may_exchange_files_with_whichever_machine_is_at_work(bucket, machine):
+    kept, beside = Keeper(bucket), f"{RECIPE.stage}/{RECIPE.key}"
+    machine("first")
+    with pytest.raises(KeyboardInterrupt), store_at(bucket).write(RECIPE) as writer:
+        for name in ("logs/engine.log", "review/page.html"):
+            (writer.folder.parent / name).parent.mkdir(exist_ok=True)
+            (writer.folder.parent / name).write_text(name)
+        raise KeyboardInterrupt
+    assert kept.read(f"{beside}/logs/engine.log") == b"logs/engine.log"
+    kept.write(f"{beside}/review/edits.jsonl", b"{}")
+    machine("second")
+    with store_at(bucket).write(RECIPE) as writer:
+        review = writer.folder.parent / "review"
+        assert (review / "page.html").read_text() == "review/page.html"
+        (review / "edits.jsonl").rename(review / "taken.jsonl")
+        writer.complete([row(1)], statistics={})
+    assert [name.rpartition("/")[2] for name in kept.names() if "/review/" in name] == [
+        "page.html",
+        "taken.jsonl",
+    ]
+
+
 def test_what_is_complete_is_known_without_its_content_and_fetched_when_it_is_wanted(bucket, machine):
     write_to = machine("first")
     write(store_at(bucket), rows=3, files=2)
