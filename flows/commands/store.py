@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.filesize import decimal
-from rich.table import Table
+from rich.table import Column, Table
 
 from flows.commands.options import Store, console
 
@@ -49,7 +49,8 @@ def gc(
 
 
 def _table(found: "list[Garbage]") -> Table:
-    table = Table("artifact", "what", "why", "files", "size", "last changed (UTC)")
+    artifact = Column("artifact", min_width=max(len(str(garbage.place)) for garbage in found))
+    table = Table(artifact, "what", "why", "files", "size", "last changed (UTC)")
     for garbage in found:
         changed = datetime.fromtimestamp(garbage.modified, UTC).strftime("%Y-%m-%d %H:%M")
         size, files = decimal(garbage.bytes), str(len(garbage.names))

@@ -75,7 +75,7 @@ class RemoteBackend:
             if problem := difference(shelf.objects, relative, entry):
                 return f"{shelf.folder}/{problem}"
             name, etag = f"{shelf.folder}/{relative}", shelf.objects[relative].etag
-            if etag != manifest.etags[entry.path] and (name, etag) not in self._looked_at:
+            if etag != manifest.etags.get(entry.path) and (name, etag) not in self._looked_at:
                 log.info("%s was written again since it was completed: comparing its content", name)
                 if problem := self._cache.download(folder, entry, name):
                     return problem

@@ -15,7 +15,7 @@ def read(objects: Objects, name: str) -> tuple[int, str | None]:
     if not versions:
         return -1, None
     data = objects.read(_version(name, max(versions)))
-    return max(versions), None if data is None else data.decode()
+    return max(versions), None if data is None else data.decode(errors="replace")
 
 
 def update(objects: Objects, name: str, change: Callable[[str | None], str]) -> str:

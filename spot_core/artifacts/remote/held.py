@@ -11,6 +11,7 @@ from pathlib import Path
 from spot_core.artifacts.backend import Found, Seal
 from spot_core.artifacts.manifest import Manifest, write_atomically
 from spot_core.artifacts.recipe import Recipe
+from spot_core.artifacts.remote.beside import Beside
 from spot_core.artifacts.remote.layout import LEASES, WORK, RemoteManifest, Shelf, parsed, tombstone
 from spot_core.artifacts.remote.lease import LeaseLostError, RemoteLease
 from spot_core.artifacts.remote.mirror import JournalMirror
@@ -60,12 +61,15 @@ class RemoteHeld:
         self.unfinished = True
         if folder.exists() and not (folder / WORK).exists():
             shutil.rmtree(folder)  # copies of what was set aside
+        beside = Beside(self._objects, self._root, self._folder)
+        beside.pull()
         mirror.restore(grown_elsewhere=True)
         mirror.start()
         try:
             yield folder, partial(self._seal, generation)
         finally:
             mirror.stop(discard=not self.unfinished)
+            beside.push()
 
     def _seal(self, generation: int, folder: Path, manifest: Manifest) -> Manifest:
         parent = f"{self._folder}/{generation}"

@@ -14,10 +14,10 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from spot_core.artifacts.manifest import FileEntry, Manifest
-from spot_core.artifacts.remote.objects import ObjectInfo
+from spot_core.artifacts.remote.objects import ObjectInfo, is_plain
 from spot_core.errors import ArtifactError
 
 LEASES, WORK = ".lease", ".work"
@@ -28,7 +28,7 @@ _TOMBSTONE = re.compile(r"(\d+)/manifest\.damaged-(\d+)\.json")
 class RemoteManifest(Manifest):
     """A manifest, and where the files are that it names."""
 
-    attempt: str
+    attempt: str = Field(pattern=r"^[0-9a-f]{12}$")
     etags: dict[str, str]
     """What the store called the content of each file; another one now is a reason to look at the content."""
 
@@ -44,9 +44,13 @@ def parsed(data: bytes, name: str) -> RemoteManifest:
         ArtifactError: it is none.
     """
     try:
-        return RemoteManifest.model_validate_json(data)
+        manifest = RemoteManifest.model_validate_json(data)
     except ValidationError as error:
         raise ArtifactError(f"{name} is not a manifest: {error}") from error
+    for entry in manifest.entries:
+        if not is_plain(entry.path):
+            raise ArtifactError(f"{name} is not a manifest: {entry.path!r} would lie outside of the artifact")
+    return manifest
 
 
 def tombstone(generation: int, revision: int) -> str:

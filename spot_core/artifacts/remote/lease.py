@@ -4,13 +4,14 @@ The holder of a lease writes an object again every few seconds. Others take it o
 for as long as the lease lasts, by their own clock; they create the object of the next number, and only one of them can.
 """
 
-import json
 import logging
 import re
 import threading
 import time
 import uuid
 from typing import Any
+
+from pydantic import BaseModel, ValidationError
 
 from spot_core.artifacts.lease import Reminder, described, this_process
 from spot_core.artifacts.remote.objects import Objects
@@ -21,6 +22,21 @@ log = logging.getLogger(__name__)
 _RENEWALS = 6
 """In the time that a lease lasts."""
 _NUMBER = re.compile(r"/(\d+)\.json$")
+
+
+class Holder(BaseModel):
+    """What the object of a lease says."""
+
+    pid: int = 0
+    host: str = "unknown"
+    token: str
+    scratch: str = ""
+    seconds: float
+    beat: int = 0
+    released: bool = False
+
+    def __str__(self) -> str:
+        return described(self.model_dump())
 
 
 class LeaseLostError(ArtifactError):
@@ -58,24 +74,24 @@ class RemoteLease:
         reminder, watched = Reminder(self._what), _Watched()
         while True:
             newest = self._newest()
-            holder = self._read(newest) if newest >= 0 else {"released": True}
+            holder = self._read(newest) if newest >= 0 else Holder(token="", seconds=0.0, released=True)
             if holder is None:  # given back between the two requests
                 continue
-            if self._is_free(holder) or watched.unchanged_for((newest, holder)) > holder["seconds"]:
+            if self._is_free(holder) or watched.unchanged_for((newest, holder)) > holder.seconds:
                 if self._objects.create(self._name(newest + 1), self._content()):
                     break
                 continue
             if not wait:
                 return False
-            reminder.waits_for(described(holder))
+            reminder.waits_for(str(holder))
             time.sleep(self._pause)
         self.number = newest + 1
         self._objects.remove(self._name(number) for number in self._numbers() if number < self.number)
         self._thread.start()
         return True
 
-    def _is_free(self, holder: dict[str, Any]) -> bool:
-        return holder["released"] or holder["scratch"] == self._scratch
+    def _is_free(self, holder: Holder) -> bool:
+        return holder.released or holder.scratch == self._scratch
 
     @property
     def _pause(self) -> float:
@@ -91,20 +107,25 @@ class RemoteLease:
     def _newest(self) -> int:
         return max(self._numbers(), default=-1)
 
-    def _read(self, number: int) -> dict[str, Any] | None:
+    def _read(self, number: int) -> Holder | None:
         data = self._objects.read(self._name(number))
-        return None if data is None else json.loads(data)
+        if data is None:
+            return None
+        try:
+            return Holder.model_validate_json(data)
+        except ValidationError:
+            return Holder(token=data.hex(), seconds=self._seconds)  # it runs out as any other
 
     def _content(self, *, released: bool = False) -> bytes:
-        document = {
+        holder = Holder(
             **this_process(),
-            "token": self._token,
-            "scratch": self._scratch,
-            "seconds": self._seconds,
-            "beat": self._beat,
-            "released": released,
-        }
-        return json.dumps(document).encode()
+            token=self._token,
+            scratch=self._scratch,
+            seconds=self._seconds,
+            beat=self._beat,
+            released=released,
+        )
+        return holder.model_dump_json().encode()
 
     @property
     def lost(self) -> bool:
@@ -132,7 +153,7 @@ class RemoteLease:
             numbers = self._numbers()
             if (newest := max(numbers, default=-1)) != self.number:
                 holder = self._read(newest) if newest > self.number else None
-                self._lost_to = described(holder) if holder else "it has ended meanwhile"
+                self._lost_to = str(holder) if holder else "it has ended meanwhile"
                 log.warning("the lease on %s is lost to another process (%s)", self._what, self._lost_to)
                 return
             self._beat += 1

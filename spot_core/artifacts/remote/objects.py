@@ -60,7 +60,7 @@ class Objects:
         self._probing = Lock()
 
     def _path(self, name: str) -> str:
-        assert not name.startswith("/") and ".." not in name.split("/"), f"{name} is no name of an object"
+        assert not name or is_plain(name), f"{name} is no name of an object"
         return f"{self._root}/{name}" if name else self._root
 
     def _do(self, what: str, call: str, *arguments: Any, **options: Any) -> Any:
@@ -70,7 +70,7 @@ class Objects:
         return result
 
     def listing(self, folder: str = "") -> dict[str, ObjectInfo]:
-        """Every object below a folder, by its name."""
+        """Every object below a folder, by its name; none that could not be a file of the same name."""
         try:
             found = self._do(f"listing {folder or 'everything'}", "find", self._path(folder), detail=True)
         except MissingError:
@@ -79,7 +79,9 @@ class Objects:
         return {
             path[start:]: _info(entry)
             for path, entry in found.items()
-            if entry["type"] == "file" and path.startswith(f"{self._path(folder)}/")
+            if entry["type"] == "file"
+            and path.startswith(f"{self._path(folder)}/")
+            and is_plain(path[start:])
         }
 
     def read(self, name: str) -> bytes | None:
@@ -159,6 +161,11 @@ class Objects:
                 self._do(f"removing {len(paths)} objects", "rm", paths)
         except MissingError:
             return
+
+
+def is_plain(name: str) -> bool:
+    """Whether a file of this name, relative to a folder, lies in that folder."""
+    return not {"", ".", ".."} & set(name.split("/"))
 
 
 def _options(protocol: str) -> dict[str, Any]:

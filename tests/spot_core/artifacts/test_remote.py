@@ -160,6 +160,34 @@ def test_replies_that_were_paid_for_outlive_the_machine(bucket, machine):
         assert again.own["oracle"] == [("hash", (1, 2))]
 
 
+def test_a_lease_that_cannot_be_read_runs_out_as_any_other(bucket, machine):
+    machine("first")
+    Keeper(bucket).write(f"{RECIPE.stage}/{RECIPE.key}/.lease/4.json", b"{nonsense")
+    assert write(ArtifactStore(bucket, lease_seconds=0.5), rows=1, files=0)[1] == []
+
+
+def test_a_person_may_exchange_files_with_whichever_machine_is_at_work(bucket, machine):
+    kept, beside = Keeper(bucket), f"{RECIPE.stage}/{RECIPE.key}"
+    machine("first")
+    with pytest.raises(KeyboardInterrupt), store_at(bucket).write(RECIPE) as writer:
+        for name in ("logs/engine.log", "review/page.html"):
+            (writer.folder.parent / name).parent.mkdir(exist_ok=True)
+            (writer.folder.parent / name).write_text(name)
+        raise KeyboardInterrupt
+    assert kept.read(f"{beside}/logs/engine.log") == b"logs/engine.log"
+    kept.write(f"{beside}/review/edits.jsonl", b"{}")
+    machine("second")
+    with store_at(bucket).write(RECIPE) as writer:
+        review = writer.folder.parent / "review"
+        assert (review / "page.html").read_text() == "review/page.html"
+        (review / "edits.jsonl").rename(review / "taken.jsonl")
+        writer.complete([row(1)], statistics={})
+    assert [name.rpartition("/")[2] for name in kept.names() if "/review/" in name] == [
+        "page.html",
+        "taken.jsonl",
+    ]
+
+
 def test_what_is_complete_is_known_without_its_content_and_fetched_when_it_is_wanted(bucket, machine):
     write_to = machine("first")
     write(store_at(bucket), rows=3, files=2)
@@ -185,6 +213,18 @@ def test_what_is_lost_between_being_found_and_being_read_is_an_error_and_made_ag
         artifact.table()
     assert write(store_at(bucket), rows=3, files=0)[0] == artifact.digest
     assert store_at(bucket).get(RECIPE).rows == 3
+
+
+@pytest.mark.parametrize("path", ["../../../escaped", "/tmp/escaped", "extra//x"])
+def test_a_manifest_that_names_files_elsewhere_is_none(bucket, machine, path):
+    machine("first")
+    write(store_at(bucket), rows=3, files=1)
+    kept = Keeper(bucket)
+    (manifest,) = kept.names("manifest.json")
+    document = json.loads(kept.read(manifest))
+    document["files"][0]["path"] = path
+    kept.write(manifest, json.dumps(document).encode())
+    assert store_at(bucket).find(RECIPE) is None
 
 
 def test_an_object_copied_as_it_was_is_no_damage(bucket, machine):

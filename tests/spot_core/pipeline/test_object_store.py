@@ -13,9 +13,10 @@ from tests.spot_core.pipeline.miniature import run_stages
 def test_each_stage_may_be_on_a_machine_that_knows_nothing_but_the_bucket(
     configure, bucket, tmp_path, monkeypatch
 ):
-    expected = run_stages(configure(), "one")
+    few = {"kind": "generator", "name": "demo-chains", "count": 8}
+    expected = run_stages(configure(questions=few), "one")
     work = (stages.prepare, stages.roll_out, stages.check_answers, stages.rectify_failures, write_summary)
-    run = Run.create(configure(store=bucket), "one")
+    run = Run.create(configure(store=bucket, questions=few), "one")
     for number, stage in enumerate(work):
         scratch = tmp_path / f"machine-{number}"
         monkeypatch.setenv("SPOT_SCRATCH", str(scratch))
