@@ -154,7 +154,9 @@ def _cluster(config: ShardingConfig) -> "Iterator[RayTaskRunner[None]]":
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if config.address is None:
-        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # Ray's way to listen on loopback alone; read on import
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = (
+            "0"  # Ray's way to listen on loopback alone; read on import
+        )
     from prefect_ray import RayTaskRunner  # noqa: PLC0415
 
     how: dict[str, Any] = {"log_to_driver": False}
