@@ -1,19 +1,23 @@
 """The vLLM server that answers for the policy, and how it samples."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from spot_core.config.base import Section
+from spot_core.config.secrecy import Address, Options
 
 
 class EngineConfig(Section):
     """A vLLM server that a stage starts and stops, or one that exists already. None of this changes a key
     except `dtype`, `max_model_len` and `extra_args`, which decide what the model answers."""
 
-    base_url: str | None = None
+    base_url: Address | None = None
     """Address of a running vLLM server of the base model, e.g. `http://127.0.0.1:8000/v1`. Unset: start one.
     The trained model is always evaluated on a server of its own."""
+    api_key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    """Name of the environment variable that holds the key which the server of `base_url` asks for (vLLM's
+    `VLLM_API_KEY`). The key itself is never stored. Unset: it asks for none."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Precision of the weights while sampling."""
     max_model_len: int = Field(default=40960, ge=16)
@@ -34,8 +38,16 @@ class EngineConfig(Section):
     """Share of each GPU's memory that vLLM may take."""
     cpu_kvcache_gib: int = Field(default=1, ge=1)
     """Memory for the key-value cache on a machine without a GPU, in GiB."""
-    extra_args: tuple[str, ...] = ()
+    extra_args: Options = ()
     """Further arguments for vLLM's server, as on its command line."""
+
+    @model_validator(mode="after")
+    def _a_key_is_for_a_server_that_exists(self) -> Self:
+        if self.api_key_env is not None and self.base_url is None:
+            raise ValueError(
+                f"api_key_env = {self.api_key_env!r} without base_url: a server that is started here asks for no key"
+            )
+        return self
 
 
 SPEED_SETTINGS = frozenset(EngineConfig.model_fields) - {"dtype", "max_model_len", "extra_args"}
