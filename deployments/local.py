@@ -23,7 +23,7 @@ from spot_core.config.dispatch import DispatchConfig
 from spot_core.errors import ConfigError, EngineError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-_FILE, _POOLS_FILE = REPOSITORY / "prefect.yaml", REPOSITORY / "deployments" / "pools" / "prefect.yaml"
+_FILE, POOLS_FILE = REPOSITORY / "prefect.yaml", REPOSITORY / "deployments" / "pools" / "prefect.yaml"
 STATE = Path(os.environ.get("SPOT_STATE", REPOSITORY / ".spot"))
 """Process ids, logs, and Prefect's own files of the services started here."""
 POOL = "spot-local"
@@ -154,7 +154,7 @@ def _start_server() -> None:
         time.sleep(0.5)
 
 
-def _prefect(*arguments: str) -> None:
+def prefect(*arguments: str) -> None:
     """Runs a command of Prefect's to its end.
 
     Raises:
@@ -181,13 +181,16 @@ def _deployed_state() -> str:
 def _deploy(*, pools: bool) -> None:
     """Makes the work pools, the deployments, the limit of the GPU and the automation; what is there is brought up to date,
     but for the limit, which is left as it is."""
+    for pool in POOLS if pools else (POOL,):
+        prefect("work-pool", "create", pool, "--type", "process", "--overwrite")
+    deploy_flows(POOLS_FILE if pools else _FILE)
+
+
+def deploy_flows(file: Path) -> None:
+    """Makes the deployments of a file for `prefect deploy`, the limit of the GPU and the automation."""
     from deployments.automations import apply_zombie_automation  # noqa: PLC0415
 
-    for pool in POOLS if pools else (POOL,):
-        _prefect("work-pool", "create", pool, "--type", "process", "--overwrite")
-    _prefect(
-        "deploy", "--all", "--prefect-file", str((_POOLS_FILE if pools else _FILE).relative_to(REPOSITORY))
-    )
+    prefect("deploy", "--all", "--prefect-file", str(file.relative_to(REPOSITORY)))
     _create_gpu_limit()
     apply_zombie_automation(HEARTBEAT_SECONDS)
 

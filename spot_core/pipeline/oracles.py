@@ -98,8 +98,12 @@ def no_secrets(name: str) -> str:
     )
 
 
-def require_usable(config: OracleConfig) -> None:
+def require_usable(config: OracleConfig, *, keys: bool = True) -> None:
     """Fails where a prompt, file or key of an Oracle is missing, before anything is spent on what comes first.
+
+    Args:
+        config: the Oracle, or the chain of them.
+        keys: whether the Oracle is asked from here, so that its key has to be in this environment.
 
     Raises:
         ConfigError: a prompt cannot be used, or there is no key.
@@ -108,7 +112,7 @@ def require_usable(config: OracleConfig) -> None:
     for oracle in in_order(config):
         if isinstance(oracle, ModelOracleConfig):
             Prompt.of(oracle)
-        if isinstance(oracle, OpenAIOracleConfig) and oracle.api_key_secret is None:
+        if keys and isinstance(oracle, OpenAIOracleConfig) and oracle.api_key_secret is None:
             _key_of_environment(oracle)
         if isinstance(oracle, ImportedOracleConfig):
             ImportedOracle(oracle)

@@ -16,10 +16,10 @@ from prefect.workers.base import BaseJobConfiguration
 from pydantic import Field
 
 from deployments.kubernetes import FOLDER, job_template
+from deployments.local import POOLS
 from tests.docker.dockerfile import environment
 from tests.docker.test_compose import COMPOSE, SECRET
 
-POOLS = ("gpu", "cpu", "api")
 FILES = sorted(path.name for path in FOLDER.glob("*.yaml") if path.name != "pools.yaml")
 SECRETS = {"spot-prefect", "spot-database", "spot-store", "spot-oracle", "spot-none"}
 """The first two have to exist; the others may. The README makes them."""

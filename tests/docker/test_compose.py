@@ -13,9 +13,9 @@ import yaml
 from prefect.settings import Settings
 from prefect.settings.legacy import _get_settings_fields
 
+from deployments.local import POOLS
 from tests.docker.dockerfile import REPOSITORY, environment
 
-POOLS = ("gpu", "cpu", "api")
 COMPOSE = REPOSITORY / "docker" / "compose.yaml"
 BIN = Path(sys.executable).parent
 SECRET = re.compile(r"PASSWORD|AUTH|KEY|SECRET|TOKEN")
