@@ -98,6 +98,17 @@ class Topology:
                 del left[name]
                 yield name
 
+    @property
+    def left(self) -> list[Path]:
+        """Folders with what services wrote: logs, Prefect's files, results; not those with the secrets themselves."""
+        return [path for path in self._home.iterdir() if path.name != "docker"] + [self.postgres.folder]
+
+    def save_secret(self, name: str, value: str) -> None:
+        """Makes a Secret block."""
+        program = "import sys; from prefect.blocks.system import Secret; Secret(value=sys.stdin.read()).save(sys.argv[1])"
+        done = self.command("python", "-c", program, name, given=value)
+        assert done.returncode == 0, done.stderr
+
     def log(self, name: str) -> str:
         return (self.logs / f"{name}.log").read_text(errors="replace")
 
@@ -177,7 +188,7 @@ class Topology:
             assert time.monotonic() < deadline, f"{name} is not healthy:\n{self.log(name)[-3000:]}"
             time.sleep(1)
 
-    def command(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def command(self, *words: str, given: str = "") -> subprocess.CompletedProcess[str]:
         """Runs a command of this environment as somebody who has the server's password."""
         ours = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
         access = {
@@ -187,7 +198,7 @@ class Topology:
         }
         return subprocess.run(
             [str(BIN / words[0]), *words[1:]],
-            cwd=REPOSITORY, env=ours | access, capture_output=True, text=True, timeout=500, check=False,
+            cwd=REPOSITORY, env=ours | access, input=given, capture_output=True, text=True, timeout=500, check=False,
         )  # fmt: skip
 
     def _stop(self) -> None:
@@ -210,6 +221,7 @@ class Topology:
 
 def _new_secrets(home: Path) -> dict[str, str]:
     """What docker/new-secrets.sh puts into `.env`."""
-    script = shutil.copy(REPOSITORY / "docker" / "new-secrets.sh", home)
+    (folder := home / "docker").mkdir()
+    script = shutil.copy(REPOSITORY / "docker" / "new-secrets.sh", folder)
     subprocess.run([script], check=True, capture_output=True)
-    return dict(line.split("=", 1) for line in (home / ".env").read_text().splitlines())
+    return dict(line.split("=", 1) for line in (folder / ".env").read_text().splitlines())
