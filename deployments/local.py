@@ -101,6 +101,7 @@ def _environment() -> dict[str, str]:
         "PREFECT_LOCAL_STORAGE_PATH": str(home / "storage"),  # PREFECT_HOME alone does not move it
         "PREFECT_API_URL": api_url(),
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
+        "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",  # a pickle from a storage that others write to could run code
         "PREFECT_WORKER_QUERY_SECONDS": str(_WORKER_QUERY_SECONDS),
         # The default keeps leases in memory: a slot held while the server is restarted would never be free again.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",

@@ -133,6 +133,9 @@ def test_a_run_goes_through_the_workers_of_three_pools_and_shows_no_secret(
     }
     print(ran)
 
+    kept = [json.loads(path.read_text()) for path in topology.results.iterdir() if path.is_file()]
+    assert {result["metadata"]["serializer"]["type"] for result in kept} == {"json"}
+
     assert in_command_lines == set()
     assert shown(failed_said + said, secrets) == []
     assert shown(topology.postgres.dump(), secrets) == []

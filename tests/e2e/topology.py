@@ -103,6 +103,11 @@ class Topology:
         """Folders with what services wrote: logs, Prefect's files, results; not those with the secrets themselves."""
         return [path for path in self._home.iterdir() if path.name != "docker"] + [self.postgres.folder]
 
+    @property
+    def results(self) -> Path:
+        """The volume that all workers keep results in."""
+        return self._home / environment()["PREFECT_LOCAL_STORAGE_PATH"].lstrip("/")
+
     def save_secret(self, name: str, value: str) -> None:
         """Makes a Secret block."""
         program = "import sys; from prefect.blocks.system import Secret; Secret(value=sys.stdin.read()).save(sys.argv[1])"
@@ -123,9 +128,9 @@ class Topology:
             variable: self._filled_in(value) for variable, value in service.get("environment", {}).items()
         }
         # As a volume that all workers share; else each service has its own.
-        results = given.pop("PREFECT_LOCAL_STORAGE_PATH")
+        del given["PREFECT_LOCAL_STORAGE_PATH"]
         given = {variable: self._here(value, name) for variable, value in given.items() if variable != "PATH"}
-        given["PREFECT_LOCAL_STORAGE_PATH"] = str(self._home / results.lstrip("/"))
+        given["PREFECT_LOCAL_STORAGE_PATH"] = str(self.results)
         given["PREFECT_WORKER_WEBSERVER_PORT"] = str(self._health_ports[name])
         if given.get("PREFECT_SERVER_DATABASE_HOST") == "database":
             given |= {
