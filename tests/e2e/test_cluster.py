@@ -13,6 +13,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from deployments.kubernetes import job_template
+from deployments.local import POOLS
 from tests.e2e.canary import shown, shown_in_command_lines, shown_in_files
 from tests.e2e.postgres import MISSING, programs
 from tests.e2e.topology import Topology
@@ -150,3 +152,19 @@ def test_the_server_answers_nobody_without_its_password_but_the_health_check(top
             assert httpx2.post(f"{url}{path}", json={}, auth=auth, trust_env=False).status_code == 401
         assert topology.api.post(path, json={}).status_code == 200
     assert httpx2.get(f"{url}health", trust_env=False).status_code == 200
+
+
+def test_the_same_deployments_go_to_kubernetes_pools_whose_variables_the_server_checks(topology: Topology):
+    for pool in POOLS:  # of processes until now; the last test here that needs them
+        assert topology.command("prefect", "--no-prompt", "work-pool", "delete", pool).returncode == 0
+    made = topology.command("python", "-m", "deployments.cluster", "--kubernetes")
+    assert made.returncode == 0, made.stdout + made.stderr
+    for pool in POOLS:
+        told = topology.api.get(f"/work_pools/{pool}").json()
+        assert (told["type"], told["base_job_template"]) == ("kubernetes", job_template(pool))
+    train = topology.api.get("/deployments/name/train/stage").json()
+    assert train["work_pool_name"] == "gpu"
+    for gpus, accepted in ((8, True), (-1, False), ("many", False)):
+        run = {"parameters": {"run_name": "x", "store": "y"}, "job_variables": {"gpus": gpus}}
+        answer = topology.api.post(f"/deployments/{train['id']}/create_flow_run", json=run)
+        assert answer.is_success is accepted, answer.text
