@@ -23,7 +23,7 @@ from spot_core.config.dispatch import DispatchConfig
 from spot_core.errors import ConfigError, EngineError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-_FILE, _POOLS_FILE = REPOSITORY / "prefect.yaml", REPOSITORY / "deployments" / "pools" / "prefect.yaml"
+_FILE, POOLS_FILE = REPOSITORY / "prefect.yaml", REPOSITORY / "deployments" / "pools" / "prefect.yaml"
 STATE = Path(os.environ.get("SPOT_STATE", REPOSITORY / ".spot"))
 """Process ids, logs, and Prefect's own files of the services started here."""
 POOL = "spot-local"
@@ -102,6 +102,7 @@ def _environment() -> dict[str, str]:
         "PREFECT_LOCAL_STORAGE_PATH": str(home / "storage"),  # PREFECT_HOME alone does not move it
         "PREFECT_API_URL": api_url(),
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
+        "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",  # a pickle from a storage that others write to could run code
         "PREFECT_WORKER_QUERY_SECONDS": str(_WORKER_QUERY_SECONDS),
         # The default keeps leases in memory: a slot held while the server is restarted would never be free again.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
@@ -158,7 +159,7 @@ def _start_server() -> None:
         time.sleep(0.5)
 
 
-def _prefect(*arguments: str) -> None:
+def prefect(*arguments: str) -> None:
     """Runs a command of Prefect's to its end.
 
     Raises:
@@ -185,13 +186,16 @@ def _deployed_state() -> str:
 def _deploy(*, pools: bool) -> None:
     """Makes the work pools, the deployments, the limit of the GPU and the automation; what is there is brought up to date,
     but for the limit, which is left as it is."""
+    for pool in POOLS if pools else (POOL,):
+        prefect("work-pool", "create", pool, "--type", "process", "--overwrite")
+    deploy_flows(POOLS_FILE if pools else _FILE)
+
+
+def deploy_flows(file: Path) -> None:
+    """Makes the deployments of a file for `prefect deploy`, the limit of the GPU and the automation."""
     from deployments.automations import apply_zombie_automation  # noqa: PLC0415
 
-    for pool in POOLS if pools else (POOL,):
-        _prefect("work-pool", "create", pool, "--type", "process", "--overwrite")
-    _prefect(
-        "deploy", "--all", "--prefect-file", str((_POOLS_FILE if pools else _FILE).relative_to(REPOSITORY))
-    )
+    prefect("deploy", "--all", "--prefect-file", str(file.relative_to(REPOSITORY)))
     _create_gpu_limit()
     apply_zombie_automation(HEARTBEAT_SECONDS)
 

@@ -11,7 +11,7 @@ from prefect.runtime import flow_run
 
 from flows.dispatching import cancel_children, wait_for_living_children
 from flows.monitor import monitored
-from flows.stages import ensure, stages_from
+from flows.stages import ensure, run_elsewhere, stages_from
 from flows.waiting import agree, first_attempt
 from spot_core.config.base import given
 from spot_core.config.spot import STAGES, SpotConfig, SpotOverrides, StageName
@@ -57,7 +57,7 @@ def spot(
         wait_for_living_children()
     agree(run)
     with monitored(run):
-        prepare(run.name, settings.store)
+        prepare(run.name, settings.store, run_elsewhere(settings.dispatch))
         for stage in STAGES:
             if stage in NEED_PAIRS and (reason := Resolver(run).nothing_to_train_on()):
                 get_run_logger().warning("stage %s is skipped: %s", stage, reason)

@@ -10,6 +10,7 @@ from flows.rectify import rectify
 from flows.rollout import rollout
 from flows.train import train
 from flows.waiting import WAITS, of_this_attempt, suspend
+from spot_core.config.dispatch import DispatchConfig
 from spot_core.config.spot import STAGES, StageName
 from spot_core.errors import ConfigError
 from spot_core.pipeline.resolve import Resolver
@@ -44,6 +45,11 @@ def _run(stage: StageName, run: Run, store: str) -> State:
     if not state.is_completed():
         state.result()
     return state
+
+
+def run_elsewhere(dispatch: DispatchConfig) -> list[StageName]:
+    """Stages that workers of other work pools run, maybe on other machines."""
+    return [stage for stage in STAGES if has_own_pool(stage, dispatch)]
 
 
 def record_use(resolver: Resolver, stage: StageName) -> None:

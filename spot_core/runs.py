@@ -4,9 +4,9 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from spot_core.artifacts import Artifact, ArtifactStore, Recipe
 from spot_core.config.spot import STAGES, SpotConfig, valid_run_name
@@ -20,9 +20,9 @@ class UsedArtifact(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    stage: str
-    key: str
-    generation: int
+    stage: str = Field(pattern=r"^[a-z][a-z_-]*$")
+    key: str = Field(pattern=r"^[0-9a-f]{16}$")
+    generation: int = Field(ge=0)
     digest: str
     rows: int
     seconds: float
@@ -49,7 +49,7 @@ class RunRecord(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    run_name: str
+    run_name: Annotated[str, AfterValidator(valid_run_name)]
     created: str
     config: dict[str, Any]
     refresh: list[str] = Field(default_factory=list)

@@ -5,9 +5,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from spot_core.artifacts.hashing import combined_sha256, file_sha256
 from spot_core.artifacts.recipe import Recipe
@@ -16,12 +16,20 @@ from spot_core.errors import ArtifactError
 MANIFEST = "manifest.json"
 
 
+def _inside(path: str) -> str:
+    """Returns ``path`` if it stays below the folder that it is relative to, on any system."""
+    parts = path.split("/")
+    if any(part in ("", ".", "..") for part in parts) or "\\" in path or "\0" in path:
+        raise ValueError(f"{path!r} is no path of a file within the artifact")
+    return path
+
+
 class FileEntry(BaseModel):
     """One file of an artifact. ``rows`` is None for what is not a Parquet file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    path: str
+    path: Annotated[str, AfterValidator(_inside)]
     bytes: int
     sha256: str
     rows: int | None = None

@@ -1,19 +1,23 @@
 """The vLLM server that answers for the policy, and how it samples."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from spot_core.config.base import Section
+from spot_core.config.secrecy import Address, Options
 
 
 class EngineConfig(Section):
     """A vLLM server that a stage starts and stops, or one that exists already. None of this changes a key
     except `dtype`, `max_model_len` and `extra_args`, which decide what the model answers."""
 
-    base_url: str | None = None
+    base_url: Address | None = None
     """Address of a running vLLM server of the base model, e.g. `http://127.0.0.1:8000/v1`, or of several, separated by
     commas, which share the questions. Unset: start one. The trained model is always evaluated on a server of its own."""
+    api_key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    """Name of the environment variable that holds the key which the server of `base_url` asks for (vLLM's
+    `VLLM_API_KEY`). The key itself is never stored. Unset: it asks for none."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Precision of the weights while sampling."""
     max_model_len: int = Field(default=40960, ge=16)
@@ -34,7 +38,7 @@ class EngineConfig(Section):
     """Share of each GPU's memory that vLLM may take."""
     cpu_kvcache_gib: int = Field(default=1, ge=1)
     """Memory for the key-value cache on a machine without a GPU, in GiB."""
-    extra_args: tuple[str, ...] = ()
+    extra_args: Options = ()
     """Further arguments for vLLM's server, as on its command line."""
 
     @field_validator("base_url")
@@ -43,6 +47,14 @@ class EngineConfig(Section):
         if base_url is not None and not all(part.strip() for part in base_url.split(",")):
             raise ValueError(f"base_url = {base_url!r}: give an address, or several with commas between them")
         return base_url
+
+    @model_validator(mode="after")
+    def _a_key_is_for_a_server_that_exists(self) -> Self:
+        if self.api_key_env is not None and self.base_url is None:
+            raise ValueError(
+                f"api_key_env = {self.api_key_env!r} without base_url: a server that is started here asks for no key"
+            )
+        return self
 
     @property
     def addresses(self) -> tuple[str, ...]:

@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from spot_core.config.base import Section
 from spot_core.config.engine import EngineConfig
 from spot_core.config.imported import ImportedOracleConfig
 from spot_core.config.model import ModelConfig
+from spot_core.config.secrecy import Address, RequestFields
 
 
 class Price(Section):
@@ -51,7 +51,7 @@ class ModelOracleConfig(Section):
     """Longest reply, in tokens of the Oracle, its reasoning included."""
     expected_output_tokens: int | None = Field(None, ge=1)
     """Tokens of an average reply, its reasoning included, for the estimate; unset: as many as the response has."""
-    extra_body: dict[str, Any] = Field(default_factory=dict)
+    extra_body: RequestFields = Field(default_factory=dict)
     """Further fields of the request, passed on as they are, e.g. `{"reasoning_effort": "low"}`. With
     `max_completion_tokens` among them, `max_tokens` is not sent: OpenAI's reasoning models want that, and temperature
     null."""
@@ -90,7 +90,7 @@ class OpenAIOracleConfig(ModelOracleConfig):
     """Which Oracle this is."""
     model: str = Field(min_length=1)
     """Name of the model as the endpoint knows it, e.g. `gemini-2.5-pro`."""
-    base_url: str | None = None
+    base_url: Address | None = None
     """Address of the API, ending in `/v1` or the like; unset: OpenAI's own."""
     api_key_env: str = Field("OPENAI_API_KEY", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     """Name of the environment variable that holds the API key. The key itself is never stored."""
@@ -111,17 +111,6 @@ class OpenAIOracleConfig(ModelOracleConfig):
     replies say that they took; what a provider bills for requests that failed on the way is not known here."""
     max_total_tokens: int | None = Field(None, ge=1)
     """Stop asking before so many tokens, read and written, are used for one artifact."""
-
-    @field_validator("base_url")
-    @classmethod
-    def _address_holds_no_secret(cls, base_url: str | None) -> str | None:
-        parts = urlsplit(base_url or "")
-        if parts.username or parts.password or parts.query:
-            raise ValueError(
-                "base_url is written into artifacts and logs, so it may hold no user name, password or query: the key goes "
-                "into the variable that api_key_env names"
-            )
-        return base_url
 
 
 class VllmOracleConfig(ModelOracleConfig):

@@ -25,6 +25,9 @@ from spot_core.inference.time_limit import time_limit
 OPENAI_URL = "https://api.openai.com/v1"
 MOST_ANSWER_BYTES = 32 * 2**20
 _CONNECT_SECONDS = 15.0  # a host that does not answer at all is known sooner than an answer takes
+_LEAST_SECRET = (
+    12  # characters: what is shorter ("none", "EMPTY") is a placeholder, and may be a word of an answer
+)
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 Send = Callable[[], Awaitable[dict[str, Any]]]
@@ -208,7 +211,7 @@ class ModelClient:
                 if answer.get("error") and not answer.get("choices"):
                     raise error_answer(answer)
                 self._pace.took(time.monotonic() - started)
-                return answer
+                return self._without_key(answer)
             raise fault
 
     async def _get_models(self) -> dict[str, Any]:
@@ -248,11 +251,32 @@ class ModelClient:
         kinds = {Mends.THE_USER: RefusedRequestError, Mends.ANOTHER_REQUEST: DeclinedRequestError}
         return kinds.get(fault.mends, EngineError)(text)
 
+    def _without_key(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """Some endpoints (proxies, echo servers) repeat the request's headers in what they answer, which is kept."""
+        if len(self._key_spellings[-1]) < _LEAST_SECRET:
+            return answer
+        text = json.dumps(answer)
+        shown = any(spelling in text for spelling in self._key_spellings)
+        return _replaced(answer, self._hide) if shown else answer
+
     def _hide(self, text: str) -> str:
         """Some endpoints repeat the key that they refuse."""
         for spelling in self._key_spellings:
             text = text.replace(spelling, "…")
         return text
+
+
+def _replaced(value: Any, hide: Callable[[str], str]) -> Any:
+    """The value with every text in it, names too, as ``hide`` gives it back."""
+    match value:
+        case str():
+            return hide(value)
+        case dict():
+            return {hide(name): _replaced(inner, hide) for name, inner in value.items()}
+        case list():
+            return [_replaced(inner, hide) for inner in value]
+        case _:
+            return value
 
 
 def _require_usable(base_url: str | None, api_key: str) -> None:

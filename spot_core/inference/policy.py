@@ -14,6 +14,7 @@ from typing import Any, Self
 from spot_core.config.engine import EngineConfig, SamplingConfig
 from spot_core.errors import DeclinedRequestError, EngineError, RefusedRequestError
 from spot_core.inference.client import ModelClient
+from spot_core.inference.keys import engine_key
 from spot_core.inference.server import DEATH_SECONDS, SERVED_NAME, VllmServer
 from spot_core.inference.servers import Servers
 
@@ -22,7 +23,6 @@ log = logging.getLogger(__name__)
 _WATCH_SECONDS = 0.5
 _MOST_FRUITLESS_STARTS = 2
 _SHOWN_CHARACTERS = 200  # of an answer that cannot be used
-_NO_KEY = "no-key"  # our own server, or one inside the user's network, asks for none
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ class Policy:
     ) -> None:
         self._model_path = model_path
         self._engine = engine
+        self._api_key = engine_key(engine)
         self._log_folder = log_folder
         self._trust_remote_code = trust_remote_code
         self._server: VllmServer | None = None
@@ -202,7 +203,7 @@ class Policy:
     async def _client(self, base_url: str) -> AsyncIterator[ModelClient]:
         client = ModelClient(
             base_url=base_url,
-            api_key=_NO_KEY,
+            api_key=self._api_key,
             timeout_seconds=self._engine.request_timeout_seconds,
             max_retries=self._engine.max_retries,
             connections=self._engine.concurrency,

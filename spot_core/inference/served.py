@@ -18,6 +18,7 @@ from spot_core.errors import (
 )
 from spot_core.inference.breaker import CircuitBreaker
 from spot_core.inference.client import ModelClient
+from spot_core.inference.keys import engine_key
 from spot_core.inference.server import DEATH_SECONDS, SERVED_NAME, VllmServer
 from spot_core.models import load_tokenizer
 
@@ -28,7 +29,6 @@ _MOST_FRUITLESS_STARTS = 2
 _MOST_DEATHS = 3  # of the server under one request: it may be the one that kills it
 _RETRIES = 1  # a server on this machine is up, or is started again
 _OUTAGE_AFTER = 20  # calls in a row that failed for good although the server lives
-_NO_KEY = "no-key"
 
 
 class ServedModel:
@@ -56,6 +56,7 @@ class ServedModel:
         self._model_path = model_path
         self._model = model
         self._engine = engine
+        self._api_key = engine_key(engine)
         self._log_folder = log_folder
         self._timeout_seconds = timeout_seconds
         self._connections = connections
@@ -154,7 +155,7 @@ class ServedModel:
                 base_url = self._server.base_url
             client = ModelClient(
                 base_url=base_url,
-                api_key=_NO_KEY,
+                api_key=self._api_key,
                 timeout_seconds=self._timeout_seconds,
                 max_retries=_RETRIES,
                 connections=self._connections,

@@ -169,6 +169,9 @@ def _command(model_path: Path, engine: EngineConfig, port: int, trust_remote_cod
 
 def _environment(engine: EngineConfig) -> dict[str, str]:
     environment = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1"}
+    environment["VLLM_API_KEY"] = (
+        ""  # that of another server: this one listens on 127.0.0.1 and asks for none
+    )
     if not has_gpu():
         environment["VLLM_CPU_KVCACHE_SPACE"] = os.environ.get(
             "VLLM_CPU_KVCACHE_SPACE", str(engine.cpu_kvcache_gib)

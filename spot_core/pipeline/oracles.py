@@ -2,7 +2,6 @@
 
 import logging
 import math
-import os
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -29,6 +28,7 @@ from spot_core.config.spot import SpotConfig
 from spot_core.errors import ConfigError
 from spot_core.inference.breaker import CircuitBreaker
 from spot_core.inference.client import OPENAI_URL, ModelClient
+from spot_core.inference.keys import key_of_environment
 from spot_core.inference.served import ServedModel
 from spot_core.models import resolve_model
 from spot_core.oracles.base import ChatClient, Oracle
@@ -98,8 +98,12 @@ def no_secrets(name: str) -> str:
     )
 
 
-def require_usable(config: OracleConfig) -> None:
+def require_usable(config: OracleConfig, *, keys: bool = True) -> None:
     """Fails where a prompt, file or key of an Oracle is missing, before anything is spent on what comes first.
+
+    Args:
+        config: the Oracle, or the chain of them.
+        keys: whether the Oracle is asked from here, so that its key has to be in this environment.
 
     Raises:
         ConfigError: a prompt cannot be used, or there is no key.
@@ -108,7 +112,7 @@ def require_usable(config: OracleConfig) -> None:
     for oracle in in_order(config):
         if isinstance(oracle, ModelOracleConfig):
             Prompt.of(oracle)
-        if isinstance(oracle, OpenAIOracleConfig) and oracle.api_key_secret is None:
+        if keys and isinstance(oracle, OpenAIOracleConfig) and oracle.api_key_secret is None:
             _key_of_environment(oracle)
         if isinstance(oracle, ImportedOracleConfig):
             ImportedOracle(oracle)
@@ -207,13 +211,11 @@ async def _close(client: ModelClient, name: str) -> None:
 
 
 def _key_of_environment(oracle: OpenAIOracleConfig) -> str:
-    if not (api_key := os.environ.get(oracle.api_key_env, "")):
-        raise ConfigError(
-            f"rectify.oracle.api_key_env = {oracle.api_key_env!r}: this environment variable is not set where the "
-            "rectify stage runs; export the API key under this name before you start the worker, or name a Prefect "
-            "Secret block in api_key_secret"
-        )
-    return api_key
+    return key_of_environment(
+        oracle.api_key_env,
+        setting="rectify.oracle.api_key_env",
+        remedy=", or name a Prefect Secret block in api_key_secret",
+    )
 
 
 def _api_client(oracle: OpenAIOracleConfig, secret: Secret) -> ModelClient:

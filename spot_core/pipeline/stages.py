@@ -7,11 +7,12 @@ These are what Prefect's tasks call, and what a notebook calls without Prefect:
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 
 from spot_core.artifacts import Artifact, ArtifactWriter
+from spot_core.config.spot import StageName
 from spot_core.disk import plain_disk_errors
 from spot_core.errors import ConfigError
 from spot_core.inference.policy import Policy
@@ -54,15 +55,21 @@ def produce(run: Run, node: Node, make: Callable[[ArtifactWriter], None]) -> Art
     return artifact
 
 
-def prepare(run: Run) -> list[Artifact]:
+def prepare(run: Run, *, elsewhere: Collection[StageName] = ()) -> list[Artifact]:
     """Reads the evaluation sets and the questions; fails on bad input before any engine starts.
+
+    Args:
+        run: the run.
+        elsewhere: stages that other workers run. Whether these have the keys of an Oracle or of Weights & Biases is not
+            known here: the stage itself says so.
 
     Raises:
         InputError: a source, the model or a file of the Oracle is missing or nothing usable is left of it.
         ConfigError: metrics cannot be shown where the configuration wants them, or a prompt cannot be used.
     """
-    require_watchers(run.config.train)
-    require_usable(run.config.rectify.oracle)
+    if "train" not in elsewhere:
+        require_watchers(run.config.train)
+    require_usable(run.config.rectify.oracle, keys="rectify" not in elsewhere)
     resolver = Resolver(run)
     if (
         resolver.rollout().artifact is None

@@ -16,8 +16,7 @@ from prefect.workers.base import BaseJobConfiguration
 from pydantic import Field
 
 from deployments.kubernetes import FOLDER, job_template
-
-POOLS = ("gpu", "cpu", "api")
+from deployments.local import POOLS
 from tests.docker.dockerfile import environment
 from tests.docker.test_compose import COMPOSE, SECRET
 

@@ -13,7 +13,7 @@ import yaml
 from prefect.settings import Settings
 from prefect.settings.legacy import _get_settings_fields
 
-POOLS = ("gpu", "cpu", "api")
+from deployments.local import POOLS
 from tests.docker.dockerfile import REPOSITORY, environment
 
 COMPOSE = REPOSITORY / "docker" / "compose.yaml"

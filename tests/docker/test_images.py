@@ -7,6 +7,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
 from tests.docker.dockerfile import REPOSITORY, arguments, copied, environment, health_command
 
 BIN = Path(sys.executable).parent
@@ -94,6 +96,16 @@ SpotConfig.from_profile("demo")
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("arguments", "said"), [([], "name the work pool"), (["gpu"], "PREFECT_API_URL")])
+def test_the_worker_says_what_it_needs(arguments: list[str], said: str):
+    script = REPOSITORY / "docker" / "worker.sh"
+    done = subprocess.run(
+        [script, *arguments], env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert said in done.stderr
 
 
 def test_the_health_check_fails_where_no_worker_answers(tmp_path: Path):

@@ -38,12 +38,13 @@ class Postgres:
     The server refuses to run as root: it then runs as the user `postgres` of Debian's package.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, user: str = "spot", password: str | None = None) -> None:
         found = programs()
         assert found is not None, MISSING
         self._bin = found
-        self._user = "postgres" if os.geteuid() == 0 else None
-        self._password = secrets.token_urlsafe(16)
+        self._system_user = "postgres" if os.geteuid() == 0 else None
+        self._user = user
+        self._password = password or secrets.token_urlsafe(16)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -55,7 +56,7 @@ class Postgres:
     @property
     def connection_url(self) -> str:
         """What PREFECT_API_DATABASE_CONNECTION_URL wants."""
-        return f"postgresql+asyncpg://spot:{self._password}@127.0.0.1:{self.port}/prefect"
+        return f"postgresql+asyncpg://{self._user}:{self._password}@127.0.0.1:{self.port}/prefect"
 
     def __enter__(self) -> Self:
         try:
@@ -63,25 +64,25 @@ class Postgres:
             self.start()
             self.sql("CREATE DATABASE prefect", database="postgres")
         except BaseException:
-            self._remove()
+            self.close()
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._remove()
+        self.close()
 
     def _make(self) -> None:
         password = self.folder / "password"
         password.touch(mode=0o600)
         password.write_text(self._password)
-        if self._user:
+        if self._system_user:
             for path in (self.folder, password):
-                shutil.chown(path, self._user, self._user)
+                shutil.chown(path, self._system_user, self._system_user)
         self._run(
             "initdb",
-            *("--pgdata", str(self.folder / "data"), "--username", "spot", "--pwfile", str(password)),
+            *("--pgdata", str(self.folder / "data"), "--username", self._user, "--pwfile", str(password)),
             *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync"),
         )
         password.unlink()
@@ -92,9 +93,9 @@ class Postgres:
             "cwd": self.folder,
             "env": {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "PGPASSWORD": self._password},
             "stdin": subprocess.DEVNULL,
-            "user": self._user,
-            "group": self._user,
-            "extra_groups": [] if self._user else None,
+            "user": self._system_user,
+            "group": self._system_user,
+            "extra_groups": [] if self._system_user else None,
         }
 
     def _run(self, program: str, *arguments: str) -> str:
@@ -106,8 +107,16 @@ class Postgres:
 
     def sql(self, statement: str, *, database: str = "prefect") -> str:
         """Runs a statement and returns what it gives, a row a line, columns parted by `|`."""
-        where = ("--host", "127.0.0.1", "--port", str(self.port), "--username", "spot", "--dbname", database)
-        return self._run("psql", *where, "--no-psqlrc", "--tuples-only", "--no-align", "--command", statement)
+        options = ("--no-psqlrc", "--tuples-only", "--no-align", "--dbname", database, "--command", statement)
+        return self._run("psql", *self._where, *options)
+
+    def dump(self) -> str:
+        """Everything in the database `prefect`, as SQL."""
+        return self._run("pg_dump", *self._where, "prefect")
+
+    @property
+    def _where(self) -> tuple[str, ...]:
+        return ("--host", "127.0.0.1", "--port", str(self.port), "--username", self._user)
 
     def start(self) -> None:
         """Starts the server and waits until it answers; after `kill` it recovers from its log first."""
@@ -165,7 +174,8 @@ class Postgres:
         assert not alive, f"PostgreSQL did not end within {_STOP_SECONDS} s:\n{self.log_tail()}"
         self.process = None
 
-    def _remove(self) -> None:
+    def close(self) -> None:
+        """Ends the server and removes what there is of it."""
         if self.process is not None:
             self.kill()
         shutil.rmtree(self.folder)

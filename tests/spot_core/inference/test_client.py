@@ -312,6 +312,19 @@ def test_a_key_that_the_endpoint_repeats_is_in_no_error_traceback_or_log(fake, f
     assert KEY not in shown
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_key_that_an_answer_repeats_does_not_leave_the_client(fake, stream):
+    fake.chat = lambda body: f"You sent Bearer {KEY}, I think: {KEY}."
+    reply = chat(fake.base_url, stream=stream)
+    assert reply["choices"][0]["message"]["content"] == "You sent Bearer …, I think: …."
+    assert KEY not in str(reply)
+
+
+def test_an_answer_that_holds_a_placeholder_for_a_key_is_left_as_it_is(fake):
+    fake.chat = lambda body: "There is no-key here"
+    assert chat(fake.base_url, api_key="no-key")["choices"][0]["message"]["content"] == "There is no-key here"
+
+
 def test_a_password_in_the_address_is_refused_and_not_shown():
     with pytest.raises(ConfigError, match=r"example\.org") as caught:
         chat("https://user:hidden-word@example.org/v1")

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from spot_core.config.engine import EngineConfig, SamplingConfig
-from spot_core.errors import EngineError
+from spot_core.errors import ConfigError, EngineError
 from spot_core.inference.policy import Policy, Request, Response, request_seed
 from tests.spot_core.inference.fake_openai import FakeOpenAI
 
@@ -46,6 +46,14 @@ def test_each_request_gets_its_own_answer(fake, tmp_path):
     asked = requests(20, samples=2)
     assert_answered_once(ask(tmp_path, fake.base_url, asked), asked)
     assert len(fake.asked) == 40
+
+
+def test_a_server_that_asks_for_a_key_gets_that_of_the_environment(fake, tmp_path, monkeypatch):
+    with pytest.raises(ConfigError, match=r"engine.api_key_env = 'SPOT_TEST_KEY'.*not set"):
+        ask(tmp_path, fake.base_url, requests(1), api_key_env="SPOT_TEST_KEY")
+    monkeypatch.setenv("SPOT_TEST_KEY", "sk-of-the-server-42")
+    ask(tmp_path, fake.base_url, requests(1), api_key_env="SPOT_TEST_KEY")
+    assert fake.headers[-1]["Authorization"] == "Bearer sk-of-the-server-42"
 
 
 @pytest.mark.parametrize("fault", ["429", "500", "cut", "hang", "half JSON", "a page"])
