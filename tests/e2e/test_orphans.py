@@ -64,7 +64,7 @@ def training(pipeline: Pipeline) -> list[psutil.Process]:
     return [flow, *flow.children(recursive=True)]
 
 
-def test_ranks_end_with_a_cancelled_a_stopped_and_a_killed_flow_and_without_a_worker(
+def test_ranks_end_with_a_cancelled_a_stopped_and_a_killed_flow(
     pipeline: Pipeline, trains_for_long: dict[str, Any]
 ):
     watcher = pipeline.start("orphans", **trains_for_long)
@@ -82,14 +82,23 @@ def test_ranks_end_with_a_cancelled_a_stopped_and_a_killed_flow_and_without_a_wo
         gone(processes, f"a flow that was sent {how.name}")
         assert pipeline.ended(flow_run)["name"] == "Crashed"
 
-    pipeline.set_state(flow_run, "SCHEDULED", "AwaitingRetry")
+
+def test_a_flow_whose_worker_was_killed_lives_on_and_can_still_be_cancelled(
+    pipeline: Pipeline, trains_for_long: dict[str, Any]
+):
+    watcher = pipeline.start("no-worker", **trains_for_long | {"train__seed": 2})
     processes = training(pipeline)
-    for worker in pipeline.processes("worker", "start"):
+    flow_run = pipeline.flow_run("no-worker")["id"]
+    workers = pipeline.processes("prefect worker start")
+    assert workers
+    for worker in workers:
         worker.kill()
-    assert len(alive(processes)) == len(processes), "the flow lives on without its worker"
+    psutil.wait_procs(workers, timeout=10)
+    assert len(alive(processes)) == len(processes), "it lives on"
     pipeline.set_state(flow_run, "CANCELLING", "Cancelling")
     gone(processes, "a cancelled run whose worker is gone")
     assert pipeline.ended(flow_run)["name"] == "Cancelled"
+    watcher.communicate(timeout=60)
     assert pipeline.command("spot", "up").returncode == 0
 
 
