@@ -15,7 +15,7 @@ from deployments.automations import FAILURES, MISSED_HEARTBEATS, ZOMBIES
 from deployments.local import HEARTBEAT_SECONDS
 from deployments.schedules import SLUG
 from tests.e2e.conftest import Pipeline, eventually
-from tests.e2e.wrong_responses import paid_oracle, wrong_responses
+from tests.e2e.wrong_responses import KEY, paid_oracle, store_secret, wrong_responses
 from tests.spot_core.inference.fake_openai import FakeOpenAI
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
@@ -139,10 +139,11 @@ def test_a_run_whose_processes_were_all_killed_is_crashed_and_told_of(
     up(pipeline, "--notify", receiver.url)
     receiver.received.clear()
     teacher.seconds = 600  # never answers
-    oracle = {"kind": "openai", "model": "slow", "base_url": teacher.base_url}
+    store_secret(pipeline, "killed-key", KEY)
+    oracle = paid_oracle(teacher, secret="killed-key")
     source = wrong_responses(tmp_path / "wrong.jsonl")
     watching = pipeline.start("killed", questions=source, rectify={"oracle": oracle})
-    eventually(lambda: teacher.asked, 120, "the Oracle is asked")
+    eventually(lambda: teacher.asked, 240, "the Oracle is asked")
     watching.kill()
     watching.wait()
     run = pipeline.flow_run("killed")

@@ -6,7 +6,7 @@ import httpx2
 import pytest
 
 from tests.e2e.conftest import Pipeline, eventually
-from tests.e2e.wrong_responses import QUESTIONS, paid_oracle, wrong_responses
+from tests.e2e.wrong_responses import KEY, QUESTIONS, paid_oracle, store_secret, wrong_responses
 from tests.spot_core.inference.fake_openai import FakeOpenAI
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
@@ -40,9 +40,11 @@ def test_a_run_can_be_seen_while_it_goes_on_cancelled_gone_on_with_and_compared(
 ):
     pipeline, settings = pipeline.at(tmp_path / "store"), cheap(tmp_path)
     teacher.seconds = 600  # never answers
-    asking = {"oracle": {"kind": "openai", "model": "slow", "base_url": teacher.base_url}}
+    store_secret(pipeline, "patient-key", KEY)
+    asking = {"oracle": paid_oracle(teacher, secret="patient-key")}
     watching = pipeline.start("seen", **settings, rectify=asking, dispatch__stages="deployments")
-    eventually(lambda: teacher.asked, 120, "the Oracle is asked")
+    eventually(lambda: teacher.asked or watching.poll() is not None, 240, "the Oracle is asked")
+    assert watching.poll() is None, watching.communicate()[0]
     flow_run = pipeline.flow_run("seen")["id"]
     eventually(
         lambda: any("at stage **rectify**" in page["data"] for page in pages(pipeline, flow_run)),
