@@ -139,6 +139,13 @@ def test_hostile_text_is_shown_as_text(state):
     assert not any(line.startswith("# h") for line in outside.splitlines())
 
 
+def test_a_long_note_stands_below_the_table():
+    stage = StageStatus("train", "skipped", note="no pair was accepted: " + "of many failures " * 10)
+    status = RunStatus("one", "demo", "dpo", "", "x", "running", (stage,))
+    page = run_page(status)
+    assert "| train | skipped |  |  |  |  |  | see below |\n\n- **train**: no pair was accepted" in page
+
+
 def test_only_what_changed_is_news(tmp_path):
     status = status_of(start(tmp_path), {}, state="running", seconds=1.0)
     assert status.says_the_same(dataclasses.replace(status, seconds=9.0, at="later"))
@@ -153,4 +160,5 @@ def test_progress_travels_as_text_and_knows_its_speed():
     assert Reached(5, 90, "rows", 3.0, 0).seconds_left is None  # all of it was done before
     assert Reached(90, 90, "rows", 3.0, 90).seconds_left is None
     assert Reached.from_texts({}) is None
-    assert (duration(119.6), duration(600), duration(7200)) == ("120 s", "10 min", "2.0 h")
+    shown = [duration(seconds) for seconds in (0.04, 9.94, 9.96, 119.6, 600, 7200)]
+    assert shown == ["0.0 s", "9.9 s", "10 s", "120 s", "10 min", "2.0 h"]
