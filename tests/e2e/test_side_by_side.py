@@ -4,7 +4,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 
 from tests.e2e.conftest import SMALL, Pipeline, eventually
@@ -25,21 +24,18 @@ def config(store: Path, **sections: Any) -> dict[str, Any]:
 
 
 def logs(pipeline: Pipeline, *flow_runs: str) -> list[str]:
-    found = httpx2.post(
-        f"{pipeline.api}/logs/filter",
-        json={"logs": {"flow_run_id": {"any_": list(flow_runs)}}, "sort": "TIMESTAMP_ASC"},
-        trust_env=False,
-    ).json()
+    found = pipeline.ask(
+        "logs/filter", {"logs": {"flow_run_id": {"any_": list(flow_runs)}}, "sort": "TIMESTAMP_ASC"}
+    )
     return [line["message"] for line in found]
 
 
 def turns(pipeline: Pipeline, limit: str) -> list[str]:
     """What was done with a global concurrency limit, in the order of time."""
-    found = httpx2.post(
-        f"{pipeline.api}/events/filter",
-        json={"filter": {"event": {"prefix": ["prefect.concurrency-limit."]}, "order": "ASC"}, "limit": 50},
-        trust_env=False,
-    ).json()["events"]
+    found = pipeline.ask(
+        "events/filter",
+        {"filter": {"event": {"prefix": ["prefect.concurrency-limit."]}, "order": "ASC"}, "limit": 50},
+    )["events"]
     ours = [event for event in found if event["resource"]["prefect.resource.name"] == limit]
     return [event["event"].rpartition(".")[2] for event in ours]
 
@@ -74,6 +70,43 @@ def test_two_runs_at_once_share_what_is_the_same_and_ask_for_nothing_twice(
 def test_a_limit_that_does_not_exist_is_named_with_the_command_that_makes_it(
     pipeline: Pipeline, tmp_path: Path
 ):
+    settings = config(
+        tmp_path / "store", rectify={"oracle": {"kind": "self"}}, dispatch={"gpu_limit": "no-such"}
+    )
+    state = pipeline.ended(pipeline.submit("without-limit", settings))
+    assert state["type"] == "FAILED"
+    assert "prefect gcl create no-such --limit 1" in state["message"]
+
+
+@pytest.mark.slow
+def test_jobs_take_turns_at_the_gpu_and_a_run_says_for_whom_it_waits(pipeline: Pipeline, tmp_path: Path):
+    make_limit(pipeline, "turns")
+    store = tmp_path / "store"
+    runs = {
+        f"seed-{seed}": pipeline.submit(
+            f"seed-{seed}",
+            config(store, rectify={"oracle": {"kind": "calculator"}}, dispatch={"gpu_limit": "turns"})
+            | {"train": {"ranks": 1, "epochs": 1, "seed": seed}},
+        )
+        for seed in (1, 2)
+    }
+    assert {pipeline.ended(run, 400)["type"] for run in runs.values()} == {"COMPLETED"}
+    eventually(lambda: len(turns(pipeline, "turns")) == 4, 30, "the events are there")
+    assert turns(pipeline, "turns") == ["acquired", "released"] * 2
+    children = {name: [child["id"] for child in pipeline.children(run)] for name, run in runs.items()}
+    said = {name: logs(pipeline, *ids) for name, ids in children.items()}
+    waits = [line for lines in said.values() for line in lines if "waits for the GPU (turns)" in line]
+    assert len(waits) >= 1
+    assert any("it is used by train of run 'seed-" in line for line in waits)
+    used = [pipeline.at(store).record(name)["used"]["train"] for name in runs]
+    assert all(one["key"] != other["key"] for one, other in pairwise(used))
+
+
+@pytest.mark.slow
+def test_a_slot_whose_holder_was_killed_is_free_again_in_time(pipeline: Pipeline, tmp_path: Path):
+    make_limit(pipeline, "orphaned")
+    nobody_renews = {"names": ["orphaned"], "slots": 1, "lease_duration": 60}
+    assert pipeline.ask("v2/concurrency_limits/increment-with-lease", nobody_renews)["limits"]
     settings = config(
         tmp_path / "store", rectify={"oracle": {"kind": "self"}}, dispatch={"gpu_limit": "no-such"}
     )
