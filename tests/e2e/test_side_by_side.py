@@ -108,47 +108,6 @@ def test_a_slot_whose_holder_was_killed_is_free_again_in_time(pipeline: Pipeline
     nobody_renews = {"names": ["orphaned"], "slots": 1, "lease_duration": 60}
     assert pipeline.ask("v2/concurrency_limits/increment-with-lease", nobody_renews)["limits"]
     settings = config(
-        tmp_path / "store", rectify={"oracle": {"kind": "self"}}, dispatch={"gpu_limit": "no-such"}
-    )
-    state = pipeline.ended(pipeline.submit("without-limit", settings))
-    assert state["type"] == "FAILED"
-    assert "prefect gcl create no-such --limit 1" in state["message"]
-
-
-@pytest.mark.slow
-def test_jobs_take_turns_at_the_gpu_and_a_run_says_for_whom_it_waits(pipeline: Pipeline, tmp_path: Path):
-    make_limit(pipeline, "turns")
-    store = tmp_path / "store"
-    runs = {
-        f"seed-{seed}": pipeline.submit(
-            f"seed-{seed}",
-            config(store, rectify={"oracle": {"kind": "calculator"}}, dispatch={"gpu_limit": "turns"})
-            | {"train": {"ranks": 1, "epochs": 1, "seed": seed}},
-        )
-        for seed in (1, 2)
-    }
-    assert {pipeline.ended(run, 400)["type"] for run in runs.values()} == {"COMPLETED"}
-    eventually(lambda: len(turns(pipeline, "turns")) == 4, 30, "the events are there")
-    assert turns(pipeline, "turns") == ["acquired", "released"] * 2
-    children = {name: [child["id"] for child in pipeline.children(run)] for name, run in runs.items()}
-    said = {name: logs(pipeline, *ids) for name, ids in children.items()}
-    waits = [line for lines in said.values() for line in lines if "waits for the GPU (turns)" in line]
-    assert len(waits) >= 1
-    assert any("it is used by train of run 'seed-" in line for line in waits)
-    used = [pipeline.at(store).record(name)["used"]["train"] for name in runs]
-    assert all(one["key"] != other["key"] for one, other in pairwise(used))
-
-
-@pytest.mark.slow
-def test_a_slot_whose_holder_was_killed_is_free_again_in_time(pipeline: Pipeline, tmp_path: Path):
-    make_limit(pipeline, "orphaned")
-    held = httpx2.post(
-        f"{pipeline.api}/v2/concurrency_limits/increment-with-lease",
-        json={"names": ["orphaned"], "slots": 1, "lease_duration": 60},  # nobody renews it
-        trust_env=False,
-    )
-    assert held.is_success, held.text
-    settings = config(
         tmp_path / "store", rectify={"oracle": {"kind": "calculator"}}, dispatch={"gpu_limit": "orphaned"}
     )
     assert pipeline.ended(pipeline.submit("after-a-kill", settings), 300)["type"] == "COMPLETED"
