@@ -20,7 +20,7 @@ def deployments(which: str) -> list[dict[str, Any]]:
 def test_both_files_deploy_the_same_flows_with_the_same_parameters():
     one, three = ([d | {"work_pool": None} for d in deployments(which)] for which in FILES)
     assert one == three
-    assert {d["entrypoint"].split(":")[1] for d in one} == {"spot", *STAGES}
+    assert {d["entrypoint"].split(":")[1] for d in one} >= {"spot", *STAGES}
 
 
 @pytest.mark.parametrize(("which", "pools"), [("one", {POOL}), ("three", set(POOLS))])

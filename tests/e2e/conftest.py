@@ -96,35 +96,36 @@ class Pipeline:
             for p in self.store.glob("*/*/*/manifest.json")
         }
 
+    def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        """What Prefect's server answers: to GET, or with a body to POST. A busy one is asked again, as Prefect's clients do."""
+
+        def answer() -> httpx2.Response | None:
+            method = "GET" if body is None else "POST"
+            came = httpx2.request(method, f"{self.api}/{path}", json=body, trust_env=False, timeout=30)
+            return None if came.status_code == httpx2.codes.SERVICE_UNAVAILABLE else came
+
+        came = eventually(answer, 30, f"the server answers {path}")
+        assert came.is_success, came.text
+        return came.json()
+
     def flow_run(self, run_name: str, flow: str = "spot") -> dict[str, Any]:
         """The newest flow run of a flow that was given this run name."""
-        found = httpx2.post(
-            f"{self.api}/flow_runs/filter",
-            json={"flows": {"name": {"any_": [flow]}}, "sort": "START_TIME_DESC"},
-            trust_env=False,
-        ).json()
+        found = self.ask("flow_runs/filter", {"flows": {"name": {"any_": [flow]}}, "sort": "START_TIME_DESC"})
         return next(r for r in found if r["parameters"].get("run_name") == run_name)
 
     def submit(self, run_name: str, config: dict[str, Any], **parameters: Any) -> str:
         """Submits `spot/full` as the UI does; the id of the flow run."""
-        deployment = httpx2.get(f"{self.api}/deployments/name/spot/full", trust_env=False).json()["id"]
+        deployment = self.ask("deployments/name/spot/full")["id"]
         parameters |= {"run_name": run_name, "config": config}
-        answer = httpx2.post(
-            f"{self.api}/deployments/{deployment}/create_flow_run",
-            json={"parameters": parameters, "state": {"type": "SCHEDULED"}},
-            trust_env=False,
-        )
-        assert answer.is_success, answer.text
-        return answer.json()["id"]
+        body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
+        return self.ask(f"deployments/{deployment}/create_flow_run", body)["id"]
 
     def set_state(self, flow_run_id: str, kind: str, name: str) -> None:
         """What the UI's buttons send: Retry (AwaitingRetry), Cancel (Cancelling)."""
-        answer = httpx2.post(
-            f"{self.api}/flow_runs/{flow_run_id}/set_state",
-            json={"state": {"type": kind, "name": name}, "force": True},
-            trust_env=False,
+        answer = self.ask(
+            f"flow_runs/{flow_run_id}/set_state", {"state": {"type": kind, "name": name}, "force": True}
         )
-        assert answer.json()["status"] == "ACCEPT", answer.text
+        assert answer["status"] == "ACCEPT", answer
 
     def retry_in_ui(self, flow_run_id: str) -> None:
         """Retries a flow run that ended, once its process is gone: before, its worker would take the retry for the crash."""
@@ -133,7 +134,7 @@ class Pipeline:
         self.set_state(flow_run_id, "SCHEDULED", "AwaitingRetry")
 
     def read(self, flow_run_id: str) -> dict[str, Any]:
-        return httpx2.get(f"{self.api}/flow_runs/{flow_run_id}", trust_env=False).json()
+        return self.ask(f"flow_runs/{flow_run_id}")
 
     def state(self, flow_run_id: str) -> str:
         return self.read(flow_run_id)["state"]["name"]
@@ -150,19 +151,14 @@ class Pipeline:
 
     def children(self, flow_run_id: str) -> list[dict[str, Any]]:
         """The stages that a flow run began, in their order, each with the name of its flow as `flow`."""
-        found = httpx2.post(
-            f"{self.api}/flow_runs/filter",
-            json={
+        found = self.ask(
+            "flow_runs/filter",
+            {
                 "flow_runs": {"parent_flow_run_id": {"any_": [flow_run_id]}},
                 "sort": "EXPECTED_START_TIME_ASC",
             },
-            trust_env=False,
-        ).json()
-        flows = {id_: self._flow_name(id_) for id_ in {run["flow_id"] for run in found}}
-        return [run | {"flow": flows[run["flow_id"]]} for run in found]
-
-    def _flow_name(self, flow_id: str) -> str:
-        return httpx2.get(f"{self.api}/flows/{flow_id}", trust_env=False).json()["name"]
+        )
+        return [run | {"flow": self.ask(f"flows/{run['flow_id']}")["name"]} for run in found]
 
     def of_flow_runs(self, *ids: str) -> list[psutil.Process]:
         """Processes of these flow runs, and what they started."""

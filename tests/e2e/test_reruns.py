@@ -58,7 +58,13 @@ class Day:
         }
 
 
-@pytest.fixture(scope="module", params=["subflows", "deployments"])
+in_both_modes = pytest.mark.parametrize("day", ["subflows", "deployments"], indirect=True)
+mostly_in_subflows = pytest.mark.parametrize(
+    "day", ["subflows", pytest.param("deployments", marks=pytest.mark.slow)], indirect=True
+)
+
+
+@pytest.fixture(scope="module")
 def day(
     request: pytest.FixtureRequest, pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Day]:
@@ -77,6 +83,7 @@ def day(
         yield Day(pipeline.at(folder / "store"), teacher, config)
 
 
+@in_both_modes
 def test_a_stage_that_fails_fails_the_run_with_its_reason(day: Day):
     day.teacher.fault = lambda body, before: REFUSED
     day.first = day.pipeline.submit("first", day.config)
@@ -92,6 +99,7 @@ def test_a_stage_that_fails_fails_the_run_with_its_reason(day: Day):
     assert {child["deployment_id"] is not None for child in children} == {day.through_deployments}
 
 
+@in_both_modes
 def test_retry_of_the_run_in_the_ui_begins_with_the_failed_stage(day: Day):
     day.teacher.fault = lambda body, before: MENDED
     before = day.pipeline.made()
@@ -104,6 +112,7 @@ def test_retry_of_the_run_in_the_ui_begins_with_the_failed_stage(day: Day):
     assert len(day.teacher.answered) == len(QUESTIONS)
 
 
+@mostly_in_subflows
 def test_retry_of_a_run_in_the_terminal_makes_a_deleted_artifact_again(day: Day):
     used = day.pipeline.record("first")["used"]["rectify"]
     before, began = day.pipeline.made(), day.began(day.first)
@@ -120,6 +129,7 @@ def test_retry_of_a_run_in_the_terminal_makes_a_deleted_artifact_again(day: Day)
     assert len(day.teacher.answered) == len(QUESTIONS)  # the replies were kept
 
 
+@mostly_in_subflows
 def test_a_new_run_with_the_same_settings_makes_nothing(day: Day):
     before, asked = day.pipeline.made(), len(day.teacher.asked)
     again = day.run("again")
@@ -129,6 +139,7 @@ def test_a_new_run_with_the_same_settings_makes_nothing(day: Day):
     assert len(day.teacher.asked) == asked
 
 
+@mostly_in_subflows
 def test_a_run_with_one_changed_setting_makes_the_stages_it_concerns(day: Day):
     before, asked = day.pipeline.made(), len(day.teacher.asked)
     changed = day.run("changed", day.settings(rectify={"gamma": 0.5}))
@@ -137,6 +148,7 @@ def test_a_run_with_one_changed_setting_makes_the_stages_it_concerns(day: Day):
     assert len(day.teacher.asked) == asked  # the same requests: their replies were kept
 
 
+@mostly_in_subflows
 def test_where_stages_are_run_can_change_in_a_run_of_the_same_name(day: Day):
     before = day.pipeline.made()
     day.run("again", day.settings(dispatch={"stages": "auto"}))
@@ -144,6 +156,7 @@ def test_where_stages_are_run_can_change_in_a_run_of_the_same_name(day: Day):
     assert day.pipeline.record("again")["config"]["dispatch"]["stages"] == "auto"
 
 
+@mostly_in_subflows
 def test_a_damaged_part_is_made_again_and_what_hangs_on_it_reused(day: Day):
     used, before = day.pipeline.record("again")["used"], day.pipeline.made()
     folder = day.pipeline.store / "filter" / used["filter"]["key"] / str(used["filter"]["generation"])
@@ -157,6 +170,7 @@ def test_a_damaged_part_is_made_again_and_what_hangs_on_it_reused(day: Day):
     assert new["rectify"]["reused"]
 
 
+@mostly_in_subflows
 def test_refresh_makes_one_stage_anew_and_the_others_only_if_its_content_differs(day: Day):
     old, before = day.pipeline.record("mended")["used"], day.pipeline.made()
     refreshed = day.run("refreshed", refresh=["filter"])
@@ -167,6 +181,7 @@ def test_refresh_makes_one_stage_anew_and_the_others_only_if_its_content_differs
     assert new["rectify"] == old["rectify"]
 
 
+@mostly_in_subflows
 def test_from_stage_makes_this_stage_and_all_after_it_anew(day: Day):
     old, before = day.pipeline.record("first")["used"], day.pipeline.made()
     anew = day.run("anew", from_stage="rectify")
@@ -176,6 +191,7 @@ def test_from_stage_makes_this_stage_and_all_after_it_anew(day: Day):
     assert (new["key"], new["generation"]) == (old["rectify"]["key"], old["rectify"]["generation"] + 1)
 
 
+@mostly_in_subflows
 def test_from_stage_is_refused_where_something_before_it_is_missing(day: Day):
     before = day.pipeline.made()
     refused = day.pipeline.submit("refused", day.settings(filter={"kind": "exact"}), from_stage="rectify")
@@ -185,6 +201,7 @@ def test_from_stage_is_refused_where_something_before_it_is_missing(day: Day):
     assert not day.new(before)
 
 
+@mostly_in_subflows
 def test_a_stage_deployment_makes_one_stage_of_a_named_run_anew(day: Day):
     old, before = day.pipeline.record("anew")["used"]["rectify"], day.pipeline.made()
     done = day.pipeline.command(
@@ -198,6 +215,7 @@ def test_a_stage_deployment_makes_one_stage_of_a_named_run_anew(day: Day):
     assert new["digest"] == old["digest"]
 
 
+@mostly_in_subflows
 def test_retry_of_a_stage_runs_it_where_it_has_a_deployment_and_else_in_the_terminal(day: Day):
     failed = next(run for run in day.pipeline.children(day.first) if run["flow"] == "rectify")["id"]
     used = day.pipeline.record("first")["used"]["rectify"]
@@ -214,6 +232,7 @@ def test_retry_of_a_stage_runs_it_where_it_has_a_deployment_and_else_in_the_term
     assert day.pipeline.state(day.first) == "Completed"  # the run is as it was
 
 
+@in_both_modes
 def test_cancelling_the_run_cancels_its_stage_and_leaves_nothing_running(day: Day):
     day.teacher.seconds = 300
     config = day.settings(rectify={"oracle": day.config["rectify"]["oracle"] | {"temperature": 0.5}})
@@ -228,9 +247,8 @@ def test_cancelling_the_run_cancels_its_stage_and_leaves_nothing_running(day: Da
     day.teacher.seconds = 0
 
 
+@pytest.mark.parametrize("day", ["deployments"], indirect=True)
 def test_a_retried_run_waits_for_the_stage_that_outlived_it(day: Day):
-    if not day.through_deployments:
-        pytest.skip("a subflow lives in its parent's process")
     day.teacher.seconds = 20
     config = day.settings(rectify={"oracle": day.config["rectify"]["oracle"] | {"temperature": 0.6}})
     asked = len(day.teacher.asked)
@@ -248,6 +266,7 @@ def test_a_retried_run_waits_for_the_stage_that_outlived_it(day: Day):
     day.teacher.seconds = 0
 
 
+@mostly_in_subflows
 def test_deleting_the_prefect_database_loses_no_artifact(day: Day):
     before = day.pipeline.made()
     assert day.pipeline.command("spot", "down").returncode == 0

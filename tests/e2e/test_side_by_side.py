@@ -4,7 +4,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 
 from tests.e2e.conftest import SMALL, Pipeline, eventually
@@ -25,21 +24,18 @@ def config(store: Path, **sections: Any) -> dict[str, Any]:
 
 
 def logs(pipeline: Pipeline, *flow_runs: str) -> list[str]:
-    found = httpx2.post(
-        f"{pipeline.api}/logs/filter",
-        json={"logs": {"flow_run_id": {"any_": list(flow_runs)}}, "sort": "TIMESTAMP_ASC"},
-        trust_env=False,
-    ).json()
+    found = pipeline.ask(
+        "logs/filter", {"logs": {"flow_run_id": {"any_": list(flow_runs)}}, "sort": "TIMESTAMP_ASC"}
+    )
     return [line["message"] for line in found]
 
 
 def turns(pipeline: Pipeline, limit: str) -> list[str]:
     """What was done with a global concurrency limit, in the order of time."""
-    found = httpx2.post(
-        f"{pipeline.api}/events/filter",
-        json={"filter": {"event": {"prefix": ["prefect.concurrency-limit."]}, "order": "ASC"}, "limit": 50},
-        trust_env=False,
-    ).json()["events"]
+    found = pipeline.ask(
+        "events/filter",
+        {"filter": {"event": {"prefix": ["prefect.concurrency-limit."]}, "order": "ASC"}, "limit": 50},
+    )["events"]
     ours = [event for event in found if event["resource"]["prefect.resource.name"] == limit]
     return [event["event"].rpartition(".")[2] for event in ours]
 
@@ -109,12 +105,8 @@ def test_jobs_take_turns_at_the_gpu_and_a_run_says_for_whom_it_waits(pipeline: P
 @pytest.mark.slow
 def test_a_slot_whose_holder_was_killed_is_free_again_in_time(pipeline: Pipeline, tmp_path: Path):
     make_limit(pipeline, "orphaned")
-    held = httpx2.post(
-        f"{pipeline.api}/v2/concurrency_limits/increment-with-lease",
-        json={"names": ["orphaned"], "slots": 1, "lease_duration": 60},  # nobody renews it
-        trust_env=False,
-    )
-    assert held.is_success, held.text
+    nobody_renews = {"names": ["orphaned"], "slots": 1, "lease_duration": 60}
+    assert pipeline.ask("v2/concurrency_limits/increment-with-lease", nobody_renews)["limits"]
     settings = config(
         tmp_path / "store", rectify={"oracle": {"kind": "calculator"}}, dispatch={"gpu_limit": "orphaned"}
     )
