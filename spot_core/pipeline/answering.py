@@ -18,7 +18,8 @@ from spot_core.oracles.human import Edits, Key
 from spot_core.oracles.replies import ReplyJournal
 from spot_core.pipeline.failures import failures_at
 from spot_core.pipeline.filter import item_of, open_checker
-from spot_core.pipeline.oracles import Portion, Secret, connections, open_oracles
+from spot_core.pipeline.oracles import Secret, open_oracles
+from spot_core.pipeline.portions import Portion, connections
 from spot_core.pipeline.shards import Journals, Seen, Shard, unseen
 from spot_core.rectification.judge import Judge
 from spot_core.rectification.rectify import rectify_failures

@@ -19,7 +19,8 @@ from spot_core.oracles.model import ModelOracle
 from spot_core.oracles.replies import ReplyJournal
 from spot_core.pipeline.answering import Answering, Row, answers, attempt_of, journal_prefix, key_of
 from spot_core.pipeline.failures import failures_at
-from spot_core.pipeline.oracles import Portion, Secret, no_secrets, open_oracles
+from spot_core.pipeline.oracles import Secret, no_secrets, open_oracles
+from spot_core.pipeline.portions import Portion
 from spot_core.pipeline.progress import Progress, silent
 from spot_core.pipeline.running_cost import RunningCost, spent_usd
 from spot_core.pipeline.shards import Journals, Mapper, Seen, divided

@@ -17,7 +17,7 @@ from spot_core.oracles.budget import Spending
 from spot_core.pipeline import filter as filtering
 from spot_core.pipeline import stages, verdicts
 from spot_core.pipeline.asking import Asking
-from spot_core.pipeline.oracles import Portion
+from spot_core.pipeline.portions import Portion
 from spot_core.pipeline.shards import Journals, Tail, batches_of, divided
 from spot_core.runs import Run
 from tests.spot_core.pipeline.miniature import chats, run_stages
