@@ -30,9 +30,14 @@ ASKED_AGAIN = {"oracle_error", "not_asked", "pending"}
 Row = dict[str, Any]
 
 
+def attempt_prefix(attempt: int) -> str:
+    """How the journals of an attempt of the stage are named: those of a later one come later."""
+    return f"{attempt:04d}-"
+
+
 def journal_prefix(attempt: int, shard: int = 0) -> str:
-    """How a journal of rows is named: those of a later attempt come later."""
-    return f"{attempt:04d}-{shard:04d}"
+    """How those of one shard are named."""
+    return f"{attempt_prefix(attempt)}{shard:04d}"
 
 
 def attempt_of(path: Path) -> int:
