@@ -18,7 +18,8 @@ from spot_core.oracles.human import Edits, Key
 from spot_core.oracles.replies import ReplyJournal
 from spot_core.pipeline.failures import failures_at
 from spot_core.pipeline.filter import item_of, open_checker
-from spot_core.pipeline.oracles import Portion, Secret, connections, open_oracles
+from spot_core.pipeline.oracles import Secret, open_oracles
+from spot_core.pipeline.portions import Portion, connections
 from spot_core.pipeline.shards import Journals, Seen, Shard, unseen
 from spot_core.rectification.judge import Judge
 from spot_core.rectification.rectify import rectify_failures
@@ -29,9 +30,14 @@ ASKED_AGAIN = {"oracle_error", "not_asked", "pending"}
 Row = dict[str, Any]
 
 
+def attempt_prefix(attempt: int) -> str:
+    """How the journals of an attempt of the stage are named: those of a later one come later."""
+    return f"{attempt:04d}-"
+
+
 def journal_prefix(attempt: int, shard: int = 0) -> str:
-    """How a journal of rows is named: those of a later attempt come later."""
-    return f"{attempt:04d}-{shard:04d}"
+    """How those of one shard are named."""
+    return f"{attempt_prefix(attempt)}{shard:04d}"
 
 
 def attempt_of(path: Path) -> int:

@@ -17,12 +17,21 @@ from spot_core.oracles.budget import Spending
 from spot_core.oracles.human import Edits, Key
 from spot_core.oracles.model import ModelOracle
 from spot_core.oracles.replies import ReplyJournal
-from spot_core.pipeline.answering import Answering, Row, answers, attempt_of, journal_prefix, key_of
+from spot_core.pipeline.answering import (
+    Answering,
+    Row,
+    answers,
+    attempt_of,
+    attempt_prefix,
+    journal_prefix,
+    key_of,
+)
 from spot_core.pipeline.failures import failures_at
-from spot_core.pipeline.oracles import Portion, Secret, no_secrets, open_oracles
+from spot_core.pipeline.oracles import Secret, no_secrets, open_oracles
+from spot_core.pipeline.portions import Portion
 from spot_core.pipeline.progress import Progress, silent
 from spot_core.pipeline.running_cost import RunningCost, spent_usd
-from spot_core.pipeline.shards import Journals, Mapper, Seen, divided
+from spot_core.pipeline.shards import Journals, Mapper, Seen, divided, require_shown
 from spot_core.rectification.estimate import Estimate, estimate
 from spot_core.report.estimate_page import estimate_page
 
@@ -164,7 +173,7 @@ class Asking:
         checker = self.config.filter.model_copy(update={"workers": mapper.checking_processes})
         work = Answering(
             config=self.config.model_copy(update={"filter": checker}),
-            filtered=self.filtered,
+            filtered=self.filtered.fetched(),
             model_path=self.model_path,
             replies=self.replies,
             writer=self._name,
@@ -176,6 +185,10 @@ class Asking:
         )
         cost = RunningCost(sum(some.usd for some in spent.values()), rows=len(rows))
         mapper.run(work, shards, self._noted(cost, left=len(rows)), at_once=at_once)
+        prefix = attempt_prefix(self._attempt)
+        require_shown(
+            self.journals, lambda: len({key_of(r) for r in self.journals.records(prefix)}) >= len(rows)
+        )
 
     @property
     def _log_folder(self) -> Path:

@@ -15,7 +15,17 @@ from spot_core.devices import cores
 from spot_core.pipeline import verdicts
 from spot_core.pipeline.pass_rates import pass_rate_statistics
 from spot_core.pipeline.progress import Progress, silent
-from spot_core.pipeline.shards import Journals, Mapper, Record, Seen, Shard, batches_of, divided, unseen
+from spot_core.pipeline.shards import (
+    Journals,
+    Mapper,
+    Record,
+    Seen,
+    Shard,
+    batches_of,
+    divided,
+    require_shown,
+    unseen,
+)
 from spot_core.pipeline.verdicts import Tally
 
 CODE_VERSION = 2
@@ -106,9 +116,9 @@ def make(
             work(shard, seen)
     elif missing:
         processes = {"workers": mapper.checking_processes}
-        work = Checking(rollout, checker.model_copy(update=processes), journals)
+        work = Checking(rollout.fetched(), checker.model_copy(update=processes), journals)
         mapper.run(work, divided(missing, mapper.pieces(rollout.rows - done)), seen)
-    assert not verdicts.missing(journals, range(rollout.rows)), "every shard is done"
+        require_shown(journals, lambda: not verdicts.missing(journals, range(rollout.rows)))
     writer.complete_batches(_joined(rollout, journals), statistics=_statistics(rollout, journals))
 
 

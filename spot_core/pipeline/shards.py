@@ -18,8 +18,11 @@ import pyarrow.parquet as pq
 
 from spot_core.artifacts import Artifact
 from spot_core.artifacts.journal import Journal, read_journal, scan_journal
+from spot_core.errors import ConfigError
 
 MOST_SHARDS = 500
+SHOWN_SECONDS = 90.0
+"""NFS looks at a folder anew after a minute at the latest."""
 
 Record = dict[str, Any]
 Seen = Callable[[Record], None]
@@ -117,6 +120,22 @@ class Mapper(Protocol):
         `at_once`: no more than so many at once, where that is less than usual.
         """
         ...
+
+
+def require_shown(journals: Journals, is_whole: Callable[[], bool]) -> None:
+    """Waits until this machine sees what shards have written elsewhere: a network's file system may lag behind.
+
+    Raises:
+        ConfigError: it does not see it.
+    """
+    deadline = time.monotonic() + SHOWN_SECONDS
+    while not is_whole():
+        if time.monotonic() > deadline:
+            raise ConfigError(
+                f"all shards are done, but what they wrote is not in {journals.folder}: sharding.engine needs the "
+                "store's folder on a file system that all machines of the cluster share, under the same path"
+            )
+        time.sleep(1.0)
 
 
 def divided(runs: Iterable[Sequence[int]], pieces: int) -> list[Shard]:

@@ -13,6 +13,7 @@ from benchmarks.sharding.cluster import ray_cluster, shard_processes
 from spot_core.config.spot import SpotConfig
 from spot_core.pipeline import stages
 from spot_core.pipeline.resolve import Resolver
+from spot_core.pipeline.shards import Journals
 from spot_core.runs import Run
 from tests.e2e.conftest import Pipeline, eventually
 
@@ -75,6 +76,14 @@ def begin_stage(pipeline: Pipeline, stage: str, store: Path) -> str:
     return answer.json()["id"]
 
 
+def journaled(store: Path, journals: str) -> int:
+    """Rows that the shards of a stage at work have done."""
+    records = [
+        record for folder in store.glob(f"*/*/*/.work/{journals}") for record in Journals(folder).records()
+    ]
+    return sum(len(record.get("verdict", [record])) for record in records)
+
+
 def task_runs(pipeline: Pipeline, flow_run: str) -> list[dict]:
     """What the UI shows below a flow run."""
     wanted = {"flow_runs": {"id": {"any_": [flow_run]}}}
@@ -94,11 +103,11 @@ def test_two_nodes_make_what_one_machine_makes_though_a_worker_is_killed(
         flow_run = begin_stage(pipeline, stage, store)
 
         def at_work(journals: str = journals) -> list[psutil.Process]:
-            written = [path for path in store.glob(f"*/*/*/.work/{journals}/*") if path.stat().st_size]
-            return shard_processes() if written else []
+            return shard_processes() if journaled(store, journals) else []
 
         [victim, *_] = eventually(at_work, 120, f"the shards of {stage} are at work")
         victim.kill()
+        assert journaled(store, journals) < made[stage].rows
         ended = pipeline.ended(flow_run)
         assert ended["type"] == "COMPLETED", ended["message"]
         [node] = Resolver(Run.open(str(store), "one")).stage(stage)
@@ -107,3 +116,30 @@ def test_two_nodes_make_what_one_machine_makes_though_a_worker_is_killed(
         shown = [run for run in task_runs(pipeline, flow_run) if run["name"].startswith(f"{rows}: ")]
         assert len(shown) >= SHARDS if stage == "filter" else len(shown) >= 2
         assert {run["state_type"] for run in shown} == {"COMPLETED"}
+
+
+@pytest.mark.slow
+def test_a_cluster_of_this_machine_listens_on_loopback_and_ends_with_a_cancelled_stage_which_goes_on(
+    pipeline: Pipeline, responses: dict, tmp_path: Path
+):
+    alone = stages.check_answers(begun(tmp_path / "alone", responses))
+    store = tmp_path / "sharded"
+    begun(store, responses, sharding={"engine": "ray", "at_once": 2, "rows_per_shard": 100})
+    flow_run = begin_stage(pipeline, "filter", store)
+    eventually(lambda: journaled(store, "verdicts"), 180, "the shards are at work")
+    listening = {
+        connection.laddr.ip.removeprefix("::ffff:")
+        for process in pipeline.of_flow_runs(flow_run)
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert listening == {"127.0.0.1"}
+    pipeline.set_state(flow_run, "CANCELLING", "Cancelling")
+    assert pipeline.ended(flow_run)["type"] == "CANCELLED"
+    eventually(lambda: not pipeline.of_flow_runs(flow_run), 30, "no process is left")
+    before = journaled(store, "verdicts")
+    assert 0 < before < alone.rows
+    ended = pipeline.ended(begin_stage(pipeline, "filter", store), seconds=180)
+    assert ended["type"] == "COMPLETED", ended["message"]
+    [node] = Resolver(Run.open(str(store), "one")).stage("filter")
+    assert node.artifact.digest == alone.digest

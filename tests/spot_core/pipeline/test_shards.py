@@ -12,12 +12,12 @@ from spot_core.artifacts import ArtifactStore
 from spot_core.artifacts.writer import ROWS_PER_GROUP
 from spot_core.checker import CheckerPool
 from spot_core.config.oracle import OpenAIOracleConfig
-from spot_core.errors import OutageError, PersonNeededError
+from spot_core.errors import ConfigError, OutageError, PersonNeededError
 from spot_core.oracles.budget import Spending
 from spot_core.pipeline import filter as filtering
-from spot_core.pipeline import stages, verdicts
+from spot_core.pipeline import shards, stages, verdicts
 from spot_core.pipeline.asking import Asking
-from spot_core.pipeline.oracles import Portion
+from spot_core.pipeline.portions import Portion
 from spot_core.pipeline.shards import Journals, Tail, batches_of, divided
 from spot_core.runs import Run
 from tests.spot_core.pipeline.miniature import chats, run_stages
@@ -89,12 +89,12 @@ def check(rollout, mapper=None, on_progress=lambda done, total, *, note="": None
     st.integers(1, 40),
 )
 def test_every_row_is_in_one_shard_of_about_the_same_size(runs, pieces):
-    shards = divided(runs, pieces)
-    assert [row for shard in shards for row in shard.rows] == [row for run in runs for row in run]
-    assert [shard.number for shard in shards] == list(range(len(shards)))
+    parts = divided(runs, pieces)
+    assert [row for shard in parts for row in shard.rows] == [row for run in runs for row in run]
+    assert [shard.number for shard in parts] == list(range(len(parts)))
     rows = sum(map(len, runs))
-    assert len(shards) <= pieces + len(runs)
-    assert all(0 < len(shard.rows) <= -(-rows // pieces) for shard in shards)
+    assert len(parts) <= pieces + len(runs)
+    assert all(0 < len(shard.rows) <= -(-rows // pieces) for shard in parts)
 
 
 def test_rows_of_an_artifact_are_read_wherever_they_lie(tmp_path):
@@ -167,6 +167,26 @@ def test_a_shard_that_was_believed_to_be_dead_and_went_on_disturbs_nothing(tmp_p
                 shutil.move(path, work.journals.folder / path.name)
 
     assert check(rollout, Doubled(4)).digest == undivided.digest == store.get(recipe).digest
+
+
+class ElsewhereIndeed(Workers):
+    """Workers whose disk is not ours."""
+
+    def run(self, work, shards, seen, *, at_once=None):
+        pass
+
+
+def test_a_store_that_the_machines_do_not_share_is_told_of(configure, tmp_path, monkeypatch):
+    monkeypatch.setattr(shards, "SHOWN_SECONDS", 0)
+    with pytest.raises(
+        ConfigError, match=r"not in .*verdicts: .* file system that all machines of the cluster share"
+    ):
+        check(rollout_of(tmp_path, ROWS), ElsewhereIndeed(3))
+    run = prepared(configure(), "one")
+    with pytest.raises(
+        ConfigError, match=r"not in .*rows: .* file system that all machines of the cluster share"
+    ):
+        stages.rectify_failures(run, mapper=ElsewhereIndeed(3))
 
 
 def digest_of(run, stage="rectify"):
