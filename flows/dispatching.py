@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import httpx
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterParentFlowRunId,
@@ -22,6 +22,7 @@ from prefect.logging import get_run_logger
 from prefect.logging.loggers import flow_run_logger
 from prefect.states import Cancelled, Cancelling, State
 
+from flows.client import own_client
 from flows.waiting import this_run
 from spot_core.config.dispatch import DispatchConfig
 from spot_core.config.spot import StageName
@@ -35,7 +36,7 @@ def has_own_pool(stage: StageName, dispatch: DispatchConfig) -> bool:
     """True if a stage is to be run through its deployment, as `dispatch.stages` says."""
     if dispatch.stages != "auto":
         return dispatch.stages == "deployments"
-    with get_client(sync_client=True) as client:
+    with own_client() as client:
         try:
             pool = client.read_deployment_by_name(f"{stage}/stage").work_pool_name
         except ObjectNotFound:
@@ -67,7 +68,7 @@ def run_through_deployment(stage: StageName, parameters: dict[str, Any]) -> Stat
 
 def wait_for_living_children() -> None:
     """Waits for the stages that an earlier attempt of this flow run began and that outlived it."""
-    with get_client(sync_client=True) as client:
+    with own_client() as client:
         living = [child for child in _living(client, this_run()) if child.deployment_id is not None]
     for child in living:
         get_run_logger().info(
@@ -80,7 +81,7 @@ def wait_for_living_children() -> None:
 def cancel_children(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> None:
     """Cancels what a cancelled flow run had begun; the worker calls this once the flow's own process is gone."""
     log = flow_run_logger(flow_run, flow)
-    with get_client(sync_client=True) as client:
+    with own_client() as client:
         for child in _living(client, flow_run):
             if child.deployment_id is None:  # it was in the process that is gone
                 client.set_flow_run_state(
@@ -103,7 +104,7 @@ def _end_of(child: FlowRun, stage: str) -> State:
     """Waits for the end of a child, through outages of Prefect's server; says so if no worker takes it."""
     log = get_run_logger()
     began = warned = time.monotonic()
-    with get_client(sync_client=True) as client:
+    with own_client() as client:
         while True:
             try:
                 state = client.read_flow_run(child.id).state

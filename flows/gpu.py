@@ -10,13 +10,13 @@ from contextlib import AbstractContextManager, contextmanager
 from http import HTTPStatus
 
 import httpx
-from prefect.client.orchestration import get_client
 from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.concurrency.sync import concurrency
 from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
 from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 
+from flows.client import own_client
 from spot_core.config.oracle import SelfOracleConfig, VllmOracleConfig, in_order
 from spot_core.config.spot import SpotConfig, StageName
 from spot_core.errors import ConfigError
@@ -114,7 +114,9 @@ def _why_not(limit: str, error: ConcurrencySlotAcquisitionError) -> str:
             ) from error
         case httpx.HTTPStatusError() as refused if refused.response.status_code == HTTPStatus.LOCKED:
             return f"it is used by {_holders(limit)}"
-        case httpx.TransportError() as away:
+        case (
+            httpx.TransportError() | httpx.HTTPStatusError(response=httpx.Response(is_server_error=True))
+        ) as away:
             return f"Prefect's server cannot be asked ({away})"
         case _:
             raise error
@@ -122,7 +124,7 @@ def _why_not(limit: str, error: ConcurrencySlotAcquisitionError) -> str:
 
 def _holders(limit: str) -> str:
     """Those who took a slot last, by Prefect's events, which may lag a little behind."""
-    with get_client(sync_client=True) as client:
+    with own_client() as client:
         try:
             known = client.read_global_concurrency_limit_by_name(limit)
         except ObjectNotFound:  # deleted meanwhile; the next try says so

@@ -8,12 +8,12 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import NoReturn
 
-from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
 from prefect.flow_runs import suspend_flow_run
 from prefect.states import Completed, State
 
+from flows.client import own_client
 from spot_core.config.spot import StageName
 from spot_core.errors import PersonNeededError
 from spot_core.runs import Run, Wait
@@ -43,7 +43,7 @@ def agree(run: Run) -> None:
 
     Pause keys alone do not tell: they outlive a wait that was cancelled or took too long, and the retry after it.
     """
-    with get_client(sync_client=True) as client:
+    with own_client() as client:
         past = client.read_flow_run_states(this_run().id)
     for waited, then in pairwise(past):
         _, _, key = (waited.state_details.pause_key or "").partition(":")
