@@ -138,10 +138,14 @@ def _log_tail(name: str, lines: int = 20) -> str:
     return "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
 
 
+def _is_local() -> bool:
+    """True if the Prefect API is one of this machine, which alone `up` makes deployments and workers for."""
+    return urlsplit(api_url()).hostname in ("127.0.0.1", "localhost", "::1")
+
+
 def _start_server() -> None:
-    address = urlsplit(api_url())
-    host, port = address.hostname or "", address.port or 80
-    if host not in ("127.0.0.1", "localhost", "::1"):
+    port = urlsplit(api_url()).port or 80
+    if not _is_local():
         raise EngineError(
             f"no Prefect server answers at {api_url()}, and only a local one can be started from here"
         )
@@ -213,6 +217,8 @@ def _create_gpu_limit() -> None:
 def up(console: Console, *, pools: bool | None = None) -> None:
     """Makes sure that a server answers, the flows are deployed and workers poll.
 
+    On another machine's server (a cluster's) nothing is changed: its work pools and workers are not those of one machine.
+
     Args:
         console: where to say what is done.
         pools: True: to three work pools, as on a cluster. False: to one. None: as before, at first to one.
@@ -226,6 +232,13 @@ def up(console: Console, *, pools: bool | None = None) -> None:
     if fresh:
         console.print(f"starting Prefect's server at {ui_url()} …")
         _start_server()
+    if not _is_local():
+        console.print(
+            f"{api_url()} is another machine's: its deployments and workers are left as they are (python -m "
+            "deployments.cluster deploys there)",
+            soft_wrap=True,
+        )
+        return
     mark = STATE / "deployed.json"
     before = json.loads(mark.read_text(encoding="utf-8")) if mark.exists() else {}
     pools = bool(before.get("pools")) if pools is None else pools

@@ -128,12 +128,12 @@ def test_a_run_goes_through_the_workers_of_three_pools_and_shows_no_secret(
     assert run["work_pool_name"] == "cpu"
     # The filter runs where the parent does: in the worker of the pool cpu.
     assert pools == {"filter": None, "rectify": "api", "train": "gpu"}
-    executed = {name: topology.log(name) for name in ("worker-cpu", "worker-api", "worker-no-gpu")}
+    workers = ("worker-cpu", "worker-api", "worker-no-gpu")
     ran = {
-        name: [flow for flow in ("spot", "rectify", "train") if f"for flow '{flow}'" in log]
-        for name, log in executed.items()
+        name: {f for f in ("spot", "rectify", "train") if f"for flow '{f}'" in topology.log(name)}
+        for name in workers
     }
-    print(ran)
+    assert ran == {"worker-cpu": {"spot"}, "worker-api": {"rectify"}, "worker-no-gpu": {"train"}}
 
     kept = [json.loads(path.read_text()) for path in topology.results.iterdir() if path.is_file()]
     assert {result["metadata"]["serializer"]["type"] for result in kept} == {"json"}

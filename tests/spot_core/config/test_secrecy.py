@@ -12,6 +12,7 @@ CANARY = "sk-canary-0123456789"
 HOSTILE = [
     {"engine": {"base_url": f"http://user:{CANARY}@host/v1"}},
     {"engine": {"base_url": f"http://host/v1?key={CANARY}"}},
+    {"engine": {"base_url": f"http://one/v1, http://u:{CANARY}@two/v1"}},
     {"engine": {"extra_args": ["--api-key", CANARY]}},
     {"engine": {"extra_args": [f"--api-key={CANARY}"]}},
     {"engine": {"extra_args": ["--dtype", "auto", f"--api_key={CANARY}"]}},
