@@ -54,7 +54,7 @@ def monitored(run: Run) -> Iterator[None]:
         outcome = ("waits", "")
         raise
     except TerminationSignal as signal:
-        outcome = ("cancelled", f"the process was told to end: {signal}")
+        outcome = ("cancelled", f"the process was told to end (signal {signal.signal})")
         raise
     except Exception as error:
         outcome = ("failed", f"{type(error).__name__}: {error}")

@@ -64,6 +64,8 @@ class Reached:
 
 def duration(seconds: float) -> str:
     """In words, as exactly as it matters."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
     if seconds < 120:
         return f"{seconds:.0f} s"
     if seconds < 7200:

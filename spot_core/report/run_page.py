@@ -126,7 +126,7 @@ def _places(status: RunStatus) -> str:
     lines.append(f"- in a terminal: `spot status {_code(status.run_name)}`")
     if status.link:
         lines.append(f"- [flow run]({status.link})")
-    return "\n".join(lines) + f"\n\nAs of {cell(status.at)}."
+    return "\n".join(lines) + f"\n\nAs of {cell(clock(status.at))}."
 
 
 def _code(text: str) -> str:
@@ -136,3 +136,8 @@ def _code(text: str) -> str:
 
 def dollars(cost: float | None) -> str:
     return "" if cost is None else f"${cost:,.2f}"
+
+
+def clock(at: str) -> str:
+    """A time in UTC as people write it."""
+    return at.removesuffix("+00:00").replace("T", " ") + " UTC"

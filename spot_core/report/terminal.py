@@ -10,7 +10,7 @@ from spot_core.pipeline.reached import duration
 from spot_core.report.comparison import Comparison
 from spot_core.report.listing import ListedRun
 from spot_core.report.markdown import percent, points, visible
-from spot_core.report.run_page import HEADER, cells, dollars
+from spot_core.report.run_page import HEADER, cells, clock, dollars
 from spot_core.report.status import RunStatus
 
 
@@ -65,7 +65,7 @@ def runs_table(runs: Iterable[tuple[ListedRun, str]]) -> Table:
             accuracy = f"{percent(run.accuracy_before)} → {percent(run.accuracy_after)}"
         table.add_row(
             run.run_name,
-            run.created.removesuffix("+00:00").replace("T", " "),
+            clock(run.created),
             run.profile,
             run.objective,
             state,
