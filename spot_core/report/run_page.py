@@ -7,7 +7,8 @@ from spot_core.report.markdown import block, cell, percent, points, table
 from spot_core.report.status import RunStatus, StageStatus
 
 HEADER = ("stage", "state", "rows", "time", "rows/s", "time left", "cost", "how it goes")
-_MOST_NOTE = 200
+_MOST_NOTE = 500
+_WIDE_NOTE = 60
 _STATES = {
     "running": "is running",
     "complete": "is complete",
@@ -52,11 +53,15 @@ def _where(status: RunStatus) -> str:
 
 def _stages(status: RunStatus) -> str:
     lines = [f"| {' | '.join(HEADER)} |", f"|{'---|' * len(HEADER)}"]
+    below = []
     for stage in status.stages:
-        first, *rest = cells(stage)
+        first, *rest, note = cells(stage)
         name = f"[{first}]({stage.link})" if stage.link else first
-        lines.append(f"| {' | '.join([name, *(cell(text) for text in rest)])} |")
-    return "\n".join(lines)
+        if len(note) > _WIDE_NOTE:  # the UI would cut the table off
+            below.append(f"- **{first}**: {cell(note)}")
+            note = "see below"
+        lines.append(f"| {' | '.join([name, *(cell(text) for text in [*rest, note])])} |")
+    return "\n".join([*lines, "", *below] if below else lines)
 
 
 def cells(stage: StageStatus) -> tuple[str, ...]:

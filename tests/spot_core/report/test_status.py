@@ -139,6 +139,13 @@ def test_hostile_text_is_shown_as_text(state):
     assert not any(line.startswith("# h") for line in outside.splitlines())
 
 
+def test_a_long_note_stands_below_the_table():
+    stage = StageStatus("train", "skipped", note="no pair was accepted: " + "of many failures " * 10)
+    status = RunStatus("one", "demo", "dpo", "", "x", "running", (stage,))
+    page = run_page(status)
+    assert "| train | skipped |  |  |  |  |  | see below |\n\n- **train**: no pair was accepted" in page
+
+
 def test_only_what_changed_is_news(tmp_path):
     status = status_of(start(tmp_path), {}, state="running", seconds=1.0)
     assert status.says_the_same(dataclasses.replace(status, seconds=9.0, at="later"))
