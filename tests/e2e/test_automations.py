@@ -18,7 +18,7 @@ from tests.e2e.conftest import Pipeline, eventually
 from tests.e2e.wrong_responses import KEY, paid_oracle, store_secret, wrong_responses
 from tests.spot_core.inference.fake_openai import FakeOpenAI
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(900)]
 
 SECRET_PATH = "/hooks/T0000-very-secret"
 
@@ -110,7 +110,6 @@ def test_what_is_asked_for_is_made_once_and_a_failed_run_is_told_of_once(
     assert not any(SECRET_PATH in log for log in logs)
 
 
-@pytest.mark.slow
 def test_deploying_anew_leaves_them_and_asking_for_something_else_changes_them(
     pipeline: Pipeline, receiver: Receiver
 ):
@@ -129,7 +128,6 @@ def test_deploying_anew_leaves_them_and_asking_for_something_else_changes_them(
     assert "--notify-block slack-webhook/nobody: there is no such block" in refused.stderr
 
 
-@pytest.mark.slow
 def test_a_run_whose_processes_were_all_killed_is_crashed_and_told_of(
     pipeline: Pipeline,
     tmp_path: Path,

@@ -93,6 +93,7 @@ def test_a_run_can_be_seen_while_it_goes_on_cancelled_gone_on_with_and_compared(
     assert "no such run" in spot(pipeline, "status", "nobody", "--store", str(pipeline.store), status=2)
 
 
+@pytest.mark.slow
 def test_the_page_of_a_failed_run_says_why_and_a_waiting_one_can_be_cancelled(
     pipeline: Pipeline,
     tmp_path,
