@@ -95,3 +95,9 @@ def test_help_loads_nothing_heavy():
     program = f"import sys, flows.cli; print(*sorted(set(sys.modules) & {heavy!r}))"
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     assert done.stdout.split() == []
+
+
+def test_a_stage_to_begin_from_that_does_not_exist_is_refused_before_anything_starts():
+    done = CliRunner().invoke(app, ["run", "--from-stage", "training"], catch_exceptions=False)
+    assert done.exit_code == 2
+    assert "the stages are rollout, filter, rectify, train, evaluate" in re.sub(r"[\s│]+", " ", done.output)
