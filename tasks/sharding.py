@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _LOOK_SECONDS = 1.0
 _STOP_SECONDS = 20.0
 """How long shards that are cancelled may take: they wait for replies that are paid for."""
+_LOOPBACK = ("127.0.0.1:", "localhost:")
 _OBJECT_STORE_BYTES = 80 * 1024**2
 """Nothing is sent through Ray but row numbers; its own default is a third of the memory."""
 
