@@ -18,7 +18,7 @@ from spot_core.runs import Run
 from tasks.sharding import LOOPBACK
 from tests.e2e.conftest import Pipeline, eventually
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
 ROWS = 2_000
 SHARDS = 8
@@ -107,10 +107,10 @@ def test_two_nodes_make_what_one_machine_makes_though_a_worker_is_killed(
         def at_work(journals: str = journals) -> list[psutil.Process]:
             return shard_processes() if journaled(store, journals) else []
 
-        [victim, *_] = eventually(at_work, 120, f"the shards of {stage} are at work")
+        [victim, *_] = eventually(at_work, 240, f"the shards of {stage} are at work")
         victim.kill()
         assert journaled(store, journals) < made[stage].rows
-        ended = pipeline.ended(flow_run)
+        ended = pipeline.ended(flow_run, seconds=240)
         assert ended["type"] == "COMPLETED", ended["message"]
         [node] = Resolver(Run.open(str(store), "one")).stage(stage)
         assert node.artifact.digest == made[stage].digest
@@ -142,7 +142,7 @@ def test_a_cluster_of_this_machine_listens_on_loopback_and_ends_with_a_cancelled
     eventually(lambda: not pipeline.of_flow_runs(flow_run), 30, "no process is left")
     before = journaled(store, "verdicts")
     assert 0 < before < alone.rows
-    ended = pipeline.ended(begin_stage(pipeline, "filter", store), seconds=180)
+    ended = pipeline.ended(begin_stage(pipeline, "filter", store), seconds=240)
     assert ended["type"] == "COMPLETED", ended["message"]
     [node] = Resolver(Run.open(str(store), "one")).stage("filter")
     assert node.artifact.digest == alone.digest
