@@ -17,6 +17,7 @@ _SHARD = "ray::shard"
 def ray_cluster(nodes: int = 2, *, cpus: int = 1) -> Iterator[str]:
     """The address of a cluster of so many nodes; it ends with the context."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # it keeps to loopback; see `tasks.sharding`
     from ray.cluster_utils import Cluster  # noqa: PLC0415 - not before that setting is in the environment
 
     size = {"num_cpus": cpus, "object_store_memory": _OBJECT_STORE_BYTES, "node_ip_address": LOOPBACK}
