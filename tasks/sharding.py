@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 _LOOK_SECONDS = 1.0
 _STOP_SECONDS = 20.0
 """How long shards that are cancelled may take: they wait for replies that are paid for."""
+LOOPBACK = "127.0.0.1"
+_KEEP_TO_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""With 0, Ray listens on loopback alone, on every system; else it takes loopback for the machine's address."""
 _OBJECT_STORE_BYTES = 80 * 1024**2
 """Nothing is sent through Ray but row numbers; its own default is a third of the memory."""
 
@@ -153,16 +156,17 @@ def _cluster(config: ShardingConfig) -> "Iterator[RayTaskRunner[None]]":
         ConfigError: nothing answers at the address.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if config.address is None:
-        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = (
-            "0"  # Ray's way to listen on loopback alone; read on import
-        )
+    if config.address is None or config.address.startswith(f"{LOOPBACK}:"):
+        os.environ[_KEEP_TO_LOOPBACK] = "0"  # before Ray is imported
     from prefect_ray import RayTaskRunner  # noqa: PLC0415
 
     how: dict[str, Any] = {"log_to_driver": False}
     match config.address:
         case None:
-            local = {"include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES}
+            local = {
+                "include_dashboard": False,
+                "object_store_memory": _OBJECT_STORE_BYTES,
+            }
             runner = RayTaskRunner("local", how | local)
         case "auto":
             runner = RayTaskRunner(init_kwargs=how | {"address": "auto"})

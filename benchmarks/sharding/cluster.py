@@ -6,8 +6,9 @@ from contextlib import contextmanager
 
 import psutil
 
+from tasks.sharding import LOOPBACK
+
 _OBJECT_STORE_BYTES = 80 * 1024**2
-_LOOPBACK = "127.0.0.1"
 _SHARD = "ray::shard"
 """How Ray names the process that works on the Prefect task of this name."""
 
@@ -16,9 +17,10 @@ _SHARD = "ray::shard"
 def ray_cluster(nodes: int = 2, *, cpus: int = 1) -> Iterator[str]:
     """The address of a cluster of so many nodes; it ends with the context."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    from ray.cluster_utils import Cluster  # noqa: PLC0415 - not before its settings are in the environment
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # it keeps to loopback; see `tasks.sharding`
+    from ray.cluster_utils import Cluster  # noqa: PLC0415 - not before that setting is in the environment
 
-    size = {"num_cpus": cpus, "object_store_memory": _OBJECT_STORE_BYTES, "node_ip_address": _LOOPBACK}
+    size = {"num_cpus": cpus, "object_store_memory": _OBJECT_STORE_BYTES, "node_ip_address": LOOPBACK}
     cluster = Cluster(initialize_head=True, head_node_args=size | {"include_dashboard": False})
     try:
         for _ in range(nodes - 1):
