@@ -148,7 +148,7 @@ class ArtifactStore:
     # --- what is no artifact ---------------------------------------------------------------------------------
 
     def read_document(self, name: str) -> str | None:
-        """A small text that changes, by its name below the store; None if there is none."""
+        """A small text that changes, or that was published, by its name below the store; None if there is none."""
         return self.backend.read_document(name)
 
     def update_document(self, name: str, change: Callable[[str | None], str]) -> str:

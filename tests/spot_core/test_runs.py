@@ -168,3 +168,4 @@ def test_what_is_published_is_there_for_others(location, kept):
     (run.folder / "report" / "page.html").write_text("<p>done")
     run.publish()
     assert kept.read("runs/one/report/page.html") == b"<p>done"
+    assert run.store.read_document("runs/one/report/page.html") == "<p>done"

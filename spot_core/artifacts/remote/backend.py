@@ -145,7 +145,10 @@ class RemoteBackend:
     # --- runs ------------------------------------------------------------------------------------------------
 
     def read_document(self, name: str) -> str | None:
-        return documents.read(self._objects, name)[1]
+        number, text = documents.read(self._objects, name)
+        if number < 0 and (published := self._objects.read(name)) is not None:
+            return published.decode(errors="replace")
+        return text
 
     def update_document(self, name: str, change: Callable[[str | None], str]) -> str:
         return documents.update(self._objects, name, change)
