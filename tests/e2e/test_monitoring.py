@@ -33,6 +33,7 @@ def pages(pipeline: Pipeline, flow_run: str) -> list[dict]:
     return httpx2.post(f"{pipeline.api}/artifacts/filter", json={"artifacts": wanted}, trust_env=False).json()
 
 
+@pytest.mark.slow
 def test_a_run_can_be_seen_while_it_goes_on_cancelled_gone_on_with_and_compared(
     pipeline: Pipeline,
     tmp_path,
