@@ -114,7 +114,7 @@ def _end_of(child: FlowRun, stage: str) -> State:
                 if state.is_scheduled() and time.monotonic() - warned > _NO_WORKER_SECONDS:
                     warned = time.monotonic()
                     log.warning(
-                        "stage %s waits since %.0f s: %s", stage, warned - began, _no_worker(client, child)
+                        "stage %s has waited for %.0f s: %s", stage, warned - began, _no_worker(client, child)
                     )
             except (PrefectHTTPStatusError, httpx.TransportError) as error:
                 log.warning("Prefect's server cannot be asked about stage %s (%s): asking on", stage, error)
@@ -126,6 +126,6 @@ def _no_worker(client: SyncPrefectClient, child: FlowRun) -> str:
     if pool.is_paused:
         return f"the pool {pool.name} is paused; go on with: prefect work-pool resume {pool.name}"
     return (
-        f"no worker of the pool {pool.name} has taken it (the pool is {pool.status.display_name if pool.status else '?'}). "
+        f"no worker of the pool {pool.name} has taken it. "
         f"Start one where its work is to be done: prefect worker start --pool {pool.name} --type {pool.type}"
     )
