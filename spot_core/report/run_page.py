@@ -26,7 +26,9 @@ def run_page(status: RunStatus) -> str:
         _where(status),
     ]
     if status.state == "failed":
-        parts.append(f"## Why it failed\n\n{block(status.message or 'no reason was given')}")
+        why = status.message or "no reason was given"
+        # A fence keeps the lines of a log; a single line would be cut off in it.
+        parts.append(f"## Why it failed\n\n{block(why) if _several_lines(why) else cell(why)}")
     elif status.message:
         parts.append(f"> {cell(status.message)}")
     if status.results is not None:
@@ -146,3 +148,7 @@ def dollars(cost: float | None) -> str:
 def clock(at: str) -> str:
     """A time in UTC as people write it."""
     return at.removesuffix("+00:00").replace("T", " ") + " UTC"
+
+
+def _several_lines(text: str) -> bool:
+    return "\n" in text.strip()
