@@ -163,7 +163,9 @@ class SpotConfig(Section):
 
     def identity(self) -> dict[str, Any]:
         """What makes it this run and no other: all but where and how fast it is run."""
-        return self.model_dump(mode="json", exclude={"dispatch": True, "sharding": True, "engine": SPEED_SETTINGS})
+        return self.model_dump(
+            mode="json", exclude={"dispatch": True, "sharding": True, "engine": SPEED_SETTINGS}
+        )
 
     @property
     def held_out(self) -> tuple[EvaluationSet | HeldOutSet, ...]:

@@ -10,6 +10,7 @@ MOST_CHARACTERS = 1_000
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")
 _PROGRESS_BAR = re.compile(r"\d+%(?: Completed )?\s*\|.{0,200}[\d:?]+<[\d:?]+,|\d+it \[[\d:]+,")  # tqdm
 _ACCESS = re.compile(r'"(?:GET|POST|HEAD|PUT|DELETE|OPTIONS) \S+ HTTP/[\d.]+" \d{3}')
+_ROUTE = re.compile(r"\] Route: /\S*, Methods: ")  # vLLM lists all it serves
 _FRAME = re.compile(r"[\s*=~^_-]*")  # rulers of banners, the carets of tracebacks
 # "(EngineCore_DP0 pid=12) " of vLLM, "[rank0]: " of torchrun, times
 _WHO = r"(?:\([^)]*\)\s+|\[[\w.:-]+\]:?\s+|\d{4}-\d\d-\d\d[ T][\d:,.]+\s+)*"
@@ -33,8 +34,9 @@ def clean(raw: bytes | str) -> str:
 
 
 def is_noise(line: str) -> bool:
-    """True for a clean line that says nothing: empty, a ruler, a progress bar, an access log."""
-    return bool(_FRAME.fullmatch(line) or _PROGRESS_BAR.search(line) or _ACCESS.search(line))
+    """True for a clean line that says nothing: empty, a ruler, a progress bar, an access log, a route of a server."""
+    said = (_PROGRESS_BAR, _ACCESS, _ROUTE)
+    return bool(_FRAME.fullmatch(line)) or any(pattern.search(line) for pattern in said)
 
 
 def severity(line: str) -> int:

@@ -62,6 +62,7 @@ def test_secrets_are_hidden(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
         "Loading safetensors checkpoint shards: 100% Completed | 1/1 [00:00<00:00, 93.90it/s]",
         "Map:  42%|████▏     | 420/1000 [00:01<00:01, 400.00 examples/s]",
         'INFO:     127.0.0.1:51234 - "GET /health HTTP/1.1" 200 OK',
+        "(APIServer pid=7) INFO 11-25 00:07:11 [launcher.py:195] Route: /v1/models, Methods: GET",
     ],
 )
 def test_noise_is_known(line: str) -> None:
