@@ -159,7 +159,7 @@ class Topology:
         whole = service.get("entrypoint", entrypoint()) + service["command"]
         assert whole[:2] == ["/usr/bin/tini", "--"]
         words = [self._here(word, name) for word in whole[2:]]
-        return ["127.0.0.1" if w == "0.0.0.0" else str(self.port) if w == "4200" else w for w in words]
+        return ["127.0.0.1" if w == "0.0.0.0" else str(self.port) if w == "4200" else w for w in words]  # noqa: S104
 
     def _start(self, name: str) -> None:
         with (self.logs / f"{name}.log").open("ab") as log:
