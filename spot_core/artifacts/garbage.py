@@ -124,8 +124,9 @@ def _of_place(
             yield _garbage(place, str(number), "unfinished", content)
         else:
             kept = True
-            left_over = _left_over(content, store.backend.attempt(*place, number)) if complete else None
-            if left_over:
+            if complete and (
+                left_over := _left_over(content, lambda n=number: store.backend.attempt(*place, n))
+            ):
                 yield _garbage(place, str(number), "left over", left_over)
     leases = {
         name: beside.pop(name) for name in list(beside) if name.startswith(".lease")
@@ -160,13 +161,14 @@ def _complete(content: Iterable[str]) -> bool:
     return bool(made - damaged)
 
 
-def _left_over(content: Mapping[str, Stored], attempt: str | None) -> dict[str, Stored]:
+def _left_over(content: Mapping[str, Stored], counting: Callable[[], str | None]) -> dict[str, Stored]:
     """Files of a complete artifact that are not part of it: uploads of other attempts, and work that is done."""
+    by_name = {name: match[1] for name in content if (match := _ATTEMPT.match(name))}
+    attempts = set(by_name.values())
+    attempt = counting() if len(attempts) > 1 else None
+    dropped = attempts - {attempt} if attempt else set()
     return {
-        name: stored
-        for name, stored in content.items()
-        if "/.work/" in name
-        or (attempt is not None and (match := _ATTEMPT.match(name)) is not None and match[1] != attempt)
+        name: stored for name, stored in content.items() if "/.work/" in name or by_name.get(name) in dropped
     }
 
 

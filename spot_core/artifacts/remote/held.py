@@ -20,7 +20,6 @@ from spot_core.artifacts.remote.transfer import upload
 
 log = logging.getLogger(__name__)
 
-ATTEMPT = "attempt"
 _OF_TRAINING = frozenset({"scratch", "out"})
 """Folders of unfinished work with DeepSpeed's state: too large to copy all the time, and not only added to."""
 
@@ -73,7 +72,7 @@ class RemoteHeld:
 
     def _seal(self, generation: int, folder: Path, manifest: Manifest) -> Manifest:
         parent = f"{self._folder}/{generation}"
-        attempt = _attempt(folder / WORK)
+        attempt = _attempt(folder / WORK, self._shelf().revision(generation))
         try:
             self._lease.check()
             entries = [*manifest.parts, *manifest.files]
@@ -133,9 +132,12 @@ class RemoteHeld:
         self.unfinished = any(f"/{WORK}/" in name for name in left)
 
 
-def _attempt(work: Path) -> str:
-    """Name of the folder that this attempt uploads to; one that was killed goes on with the same."""
-    path = work / ATTEMPT
+def _attempt(work: Path, revision: int) -> str:
+    """Name of the folder that this attempt uploads to; one that was killed goes on with the same.
+
+    But not once what it completed was found damaged: what lies there is not to be trusted.
+    """
+    path = work / f"attempt-{revision}"
     if not path.exists():
         write_atomically(path, uuid.uuid4().hex[:12])
     return path.read_text(encoding="utf-8")

@@ -227,6 +227,28 @@ def test_a_manifest_that_names_files_elsewhere_is_none(bucket, machine, path):
     assert store_at(bucket).find(RECIPE) is None
 
 
+def test_what_was_found_damaged_is_uploaded_anew_though_its_maker_was_killed_after_it_completed(
+    bucket, machine
+):
+    scratch, kept = machine("first"), Keeper(bucket)
+    with store_at(bucket).write(RECIPE) as writer:
+        seal = writer._seal
+
+        def killed_after(folder, manifest):
+            sealed = seal(folder, manifest)
+            shutil.copytree(writer.work, scratch / "work")
+            return sealed
+
+        writer._seal = killed_after
+        writer.complete([row(1)], statistics={})
+    shutil.copytree(scratch / "work", writer.work)
+    (part,) = kept.names(".parquet")
+    kept.write(part, b"x" * len(kept.read(part)))
+    assert write(store_at(bucket), rows=1, files=0)
+    machine("second")
+    assert store_at(bucket).get(RECIPE).table().num_rows == 1
+
+
 def test_an_object_copied_as_it_was_is_no_damage(bucket, machine):
     machine("first")
     write(store_at(bucket), rows=3, files=0)
