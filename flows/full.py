@@ -17,6 +17,7 @@ from spot_core.config.base import given
 from spot_core.config.spot import STAGES, SpotConfig, SpotOverrides, StageName
 from spot_core.pipeline.resolve import Resolver
 from spot_core.runs import Run
+from tasks.patience import patiently
 from tasks.plan import show_plan
 from tasks.prepare import prepare
 from tasks.summary import summarise
@@ -50,18 +51,18 @@ def spot(
     settings = SpotConfig.from_profile(profile, **given(config))
     if dry_run:
         return show_plan(settings, (*(refresh or ()), *stages_from(from_stage, Run.rehearse(settings))))
-    run = Run.create(settings, run_name or flow_run.name)
+    run = patiently(Run.create, settings, run_name or flow_run.name)
     if first_attempt():
         run.want_anew((*(refresh or ()), *stages_from(from_stage, run)))
     else:  # goes on with what the first attempt wanted anew
         wait_for_living_children()
-    agree(run)
+    patiently(agree, run)
     with monitored(run):
         prepare(run.name, settings.store, run_elsewhere(settings.dispatch))
         for stage in STAGES:
             if stage in NEED_PAIRS and (reason := Resolver(run).nothing_to_train_on()):
                 get_run_logger().warning("stage %s is skipped: %s", stage, reason)
-                run.skip(stage, reason)
+                patiently(run.skip, stage, reason)
                 continue
             ensure(stage, run.name, settings.store)
             run = Run.open(settings.store, run.name)

@@ -15,6 +15,7 @@ from spot_core.config.spot import STAGES, StageName
 from spot_core.errors import ConfigError
 from spot_core.pipeline.resolve import Resolver
 from spot_core.runs import Run
+from tasks.patience import patiently
 
 STAGE_FLOWS = {"rollout": rollout, "filter": filter, "rectify": rectify, "train": train, "evaluate": evaluate}
 
@@ -34,7 +35,7 @@ def ensure(stage: StageName, run_name: str, store: str) -> None:
         if state.name == WAITS:
             suspend(run.record.waits[stage])
         assert Resolver(run).complete(stage), f"stage {stage} completed without its artifact"
-    record_use(resolver, stage)
+    patiently(record_use, resolver, stage)
 
 
 def _run(stage: StageName, run: Run, store: str) -> State:

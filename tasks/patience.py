@@ -1,16 +1,22 @@
-"""A task tries again by itself what mends itself: Prefect's server is away, or the store is full or read-only for a while.
+"""What mends itself is tried again without a person: Prefect's server is away, or the store is full or read-only for a while.
 
 What was done before is kept, so that trying again costs little. Everything else fails at once and is left to a person.
 """
 
 import errno
-from typing import Any
+import time
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
 import httpx
 from prefect.client.schemas.objects import TaskRun
 from prefect.exceptions import PrefectHTTPStatusError
+from prefect.logging import get_run_logger
 from prefect.states import State
 from prefect.tasks import Task
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _DELAYS_SECONDS = [5, 10, 20, 40, 80, 160]
 _STORE_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE}
@@ -31,6 +37,23 @@ def mends_itself(error: object) -> bool:
 
 def _again(task: Task[..., Any], task_run: TaskRun, state: State) -> bool:
     return mends_itself(state.data)
+
+
+def patiently(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Makes a call that belongs to no task, and again as tasks are tried again; returns what it returned.
+
+    Raises:
+        Exception: what the call raised, if it does not mend itself, or not in that time.
+    """
+    for delay in _DELAYS_SECONDS:
+        try:
+            return call(*args, **kwargs)
+        except Exception as error:
+            if not mends_itself(error):
+                raise
+            get_run_logger().warning("%s; tried again in %d s", error, delay)
+            time.sleep(delay)
+    return call(*args, **kwargs)
 
 
 PATIENT: dict[str, Any] = {
