@@ -15,6 +15,8 @@ from prefect.logging import get_run_logger
 from prefect.states import State
 from prefect.tasks import Task
 
+from spot_core.errors import StorageError
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -27,7 +29,7 @@ def mends_itself(error: object) -> bool:
     match error:
         case PrefectHTTPStatusError():
             return error.response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR  # its database is away
-        case httpx.TransportError():
+        case httpx.TransportError() | StorageError():
             return True
         case OSError():
             return error.errno in _STORE_TROUBLE

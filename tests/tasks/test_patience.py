@@ -7,7 +7,7 @@ import httpx
 import pytest
 from prefect.exceptions import PrefectHTTPStatusError
 
-from spot_core.errors import ConfigError, EngineError
+from spot_core.errors import ConfigError, EngineError, StorageError
 from tasks import patience
 from tasks.patience import mends_itself, patiently
 
@@ -27,6 +27,7 @@ def answer(status: int) -> PrefectHTTPStatusError:
         answer(503),
         OSError(errno.ENOSPC, "full"),
         OSError(errno.EROFS, "read-only"),
+        StorageError("the same, as stages say it"),
     ],
     ids=repr,
 )
