@@ -42,7 +42,7 @@ class Day:
         """Runs `spot/full` to its end, which has to be a good one; the id of the flow run."""
         flow_run = self.pipeline.submit(run_name, config or self.config, **parameters)
         state = self.pipeline.ended(flow_run)
-        assert state["type"] == "COMPLETED", state
+        assert state["type"] == "COMPLETED", state["message"]
         return flow_run
 
     def began(self, flow_run: str) -> Counter[str]:
