@@ -229,6 +229,7 @@ def test_retry_of_a_stage_runs_it_where_it_has_a_deployment_and_else_in_the_term
     else:
         assert retried.returncode != 0
         assert "--entrypoint" in retried.stdout + retried.stderr
+        assert day.began(day.run("instead")) == {"rectify": 1}
     assert day.pipeline.state(day.first) == "Completed"  # the run is as it was
 
 
