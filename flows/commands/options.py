@@ -1,5 +1,6 @@
 """What several commands take, and where they print."""
 
+import os
 from typing import Annotated
 
 import typer
@@ -9,6 +10,8 @@ from rich.console import Console
 from spot_core.config.profiles import profile_names
 
 console = Console()
+if not console.is_terminal and "COLUMNS" not in os.environ:
+    console.width = 200  # a pipe or a log has no width, and tables are unreadable in rich's 80
 
 Profile = Annotated[
     str, typer.Option(help=f"One of {', '.join(profile_names())}, or a YAML file of your own.")

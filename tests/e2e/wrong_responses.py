@@ -5,8 +5,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import httpx2
-
 from spot_core.oracles.prompting import END, START
 from tests.e2e.conftest import Pipeline
 from tests.spot_core.inference.fake_openai import FakeOpenAI
@@ -54,20 +52,9 @@ def paid_oracle(teacher: FakeOpenAI, *, secret: str) -> dict[str, Any]:
 
 def store_secret(pipeline: Pipeline, name: str, value: str) -> None:
     """Makes a Secret block as the UI does."""
-    kind = httpx2.get(f"{pipeline.api}/block_types/slug/secret", trust_env=False).json()["id"]
-    schemas = httpx2.post(
-        f"{pipeline.api}/block_schemas/filter",
-        json={"block_schemas": {"block_type_id": {"any_": [kind]}}},
-        trust_env=False,
-    ).json()
-    made = httpx2.post(
-        f"{pipeline.api}/block_documents/",
-        json={
-            "name": name,
-            "block_type_id": kind,
-            "block_schema_id": schemas[0]["id"],
-            "data": {"value": value},
-        },
-        trust_env=False,
+    kind = pipeline.ask("block_types/slug/secret")["id"]
+    [schema, *_] = pipeline.ask(
+        "block_schemas/filter", {"block_schemas": {"block_type_id": {"any_": [kind]}}}
     )
-    assert made.is_success, made.text
+    block = {"name": name, "block_type_id": kind, "block_schema_id": schema["id"], "data": {"value": value}}
+    pipeline.ask("block_documents/", block)

@@ -10,6 +10,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from typer.testing import CliRunner
 
 from flows.cli import app, main
+from flows.commands.options import console
 from spot_core.report.status import Seen, status_of
 from tests.spot_core.report.test_status import start, use
 
@@ -23,7 +24,7 @@ def nobody_answers():
 @pytest.fixture
 def spot(tmp_path, monkeypatch):
     """Runs a command about the runs of a store; returns what it printed, each piece of white space as one blank."""
-    monkeypatch.setenv("COLUMNS", "250")
+    monkeypatch.setattr(console, "width", 250)
 
     def run(*arguments, status=0):
         done = CliRunner().invoke(app, [*arguments, "--store", str(tmp_path)], catch_exceptions=False)

@@ -98,7 +98,7 @@ def test_when_both_guards_are_killed_the_parent_ends_the_tree(tmp_path, monkeypa
             guard.kill()
         os.killpg(process.pid, signal.SIGCONT)
         assert wait_for(lambda: process.poll() is not None)
-        assert len(alive(tree)) == 3
+        assert wait_for(lambda: len(alive(tree)) == 3)
     assert not alive(tree)
 
 
