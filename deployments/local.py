@@ -109,6 +109,9 @@ def _environment() -> dict[str, str]:
         # A run goes on while the server or its database is away for some minutes; by default, for one and for none.
         "PREFECT_CLIENT_MAX_RETRIES": str(_CLIENT_RETRIES),
         "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500",
+        # Prefect notes outside of its database that it has registered its kinds of block, Secret among them: a database made
+        # anew in the same place would have none.
+        "PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_CLI_PROMPT": "false",
         "DO_NOT_TRACK": "1",

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from spot_core.oracles.prompting import END, START
-from tests.e2e.conftest import Pipeline
+from tests.e2e.conftest import Pipeline, eventually
 from tests.spot_core.inference.fake_openai import FakeOpenAI
 
 KEY = "sk-very-secret-0123456789"
@@ -51,10 +51,12 @@ def paid_oracle(teacher: FakeOpenAI, *, secret: str) -> dict[str, Any]:
 
 
 def store_secret(pipeline: Pipeline, name: str, value: str) -> None:
-    """Makes a Secret block as the UI does."""
-    kind = pipeline.ask("block_types/slug/secret")["id"]
-    [schema, *_] = pipeline.ask(
-        "block_schemas/filter", {"block_schemas": {"block_type_id": {"any_": [kind]}}}
-    )
-    block = {"name": name, "block_type_id": kind, "block_schema_id": schema["id"], "data": {"value": value}}
+    """Makes a Secret block as the UI does; a server that has just started comes to know this kind of block in a while."""
+
+    def found(what: str, wanted: dict[str, Any]) -> list[dict[str, Any]]:
+        return eventually(lambda: pipeline.ask(f"{what}/filter", {what: wanted}), 60, f"{what} are there")
+
+    kind = found("block_types", {"slug": {"any_": ["secret"]}})[0]["id"]
+    schema = found("block_schemas", {"block_type_id": {"any_": [kind]}})[0]["id"]
+    block = {"name": name, "block_type_id": kind, "block_schema_id": schema, "data": {"value": value}}
     pipeline.ask("block_documents/", block)

@@ -3,6 +3,7 @@
 Run as `python s3_server.py PORT`.
 """
 
+import io
 import sys
 import time
 from threading import RLock
@@ -29,6 +30,11 @@ class S3:
             return self._moto(environ, start_response)
         if path.startswith("/slow") and path.endswith(".bin"):
             time.sleep(0.3)
+        # Before it is anybody's turn: a client that is paused while it sends must not keep the others out.
+        body, length = environ["wsgi.input"], environ.get("CONTENT_LENGTH")
+        environ["wsgi.input"] = io.BytesIO(
+            body.read() if environ.get("wsgi.input_terminated") else body.read(int(length or 0))
+        )
         with self._writing:
             if (
                 path.startswith("/lossy")
