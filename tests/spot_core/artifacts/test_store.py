@@ -11,20 +11,7 @@ import pytest
 from spot_core.artifacts import Artifact, ArtifactStore, Recipe, schemas
 from spot_core.artifacts.writer import ROWS_PER_PART
 from spot_core.errors import ArtifactError, ConfigError
-
-RECIPE = Recipe("questions", {"kind": "test"}, {"source": "0" * 64}, 1)
-
-
-def row(number: int) -> dict:
-    return {
-        "question_id": f"{number:016d}",
-        "question": f"What is {number}?",
-        "answer": str(number),
-        "source": "test",
-        "source_id": None,
-        "checker": None,
-        "metadata": None,
-    }
+from tests.spot_core.artifacts.writing import RECIPE, row
 
 
 def make(store: ArtifactStore, count: int = 3, *, recipe: Recipe = RECIPE, at_least: int = 0) -> Artifact:
