@@ -184,6 +184,7 @@ def test_down_leaves_nothing_running(pipeline: Pipeline):
         20,
         "all are gone",
     )
+    assert pipeline.command("spot", "up").returncode == 0  # for the tests of other files that come after
 
 
 def _student() -> str:
