@@ -31,13 +31,14 @@ def logs(pipeline: Pipeline, *flow_runs: str) -> list[str]:
 
 
 def turns(pipeline: Pipeline, limit: str) -> list[str]:
-    """What was done with a global concurrency limit, in the order of time."""
+    """How slots of a global concurrency limit were taken and given back, in the order of time."""
     found = pipeline.ask(
         "events/filter",
         {"filter": {"event": {"prefix": ["prefect.concurrency-limit."]}, "order": "ASC"}, "limit": 50},
     )["events"]
     ours = [event for event in found if event["resource"]["prefect.resource.name"] == limit]
-    return [event["event"].rpartition(".")[2] for event in ours]
+    done = [event["event"].rpartition(".")[2] for event in ours]
+    return [what for what in done if what in ("acquired", "released")]
 
 
 def make_limit(pipeline: Pipeline, name: str) -> None:
