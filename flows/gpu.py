@@ -77,7 +77,7 @@ def uses_gpu(config: SpotConfig, stage: StageName) -> bool:
 def _wait_for(limit: str, stage: StageName) -> AbstractContextManager[None]:
     """Takes a slot of the limit as soon as there is one, and says for whom it waits."""
     log = get_run_logger()
-    reminded = -_REMIND_SECONDS
+    reminded, said = -_REMIND_SECONDS, ""
     while True:
         held = concurrency(
             limit,
@@ -93,8 +93,9 @@ def _wait_for(limit: str, stage: StageName) -> AbstractContextManager[None]:
         else:
             log.info("stage %s holds %s", stage, limit)
             return held
-        if time.monotonic() - reminded > _REMIND_SECONDS:
-            reminded = time.monotonic()
+        # Who holds it is known a little late.
+        if why != said or time.monotonic() - reminded > _REMIND_SECONDS:
+            reminded, said = time.monotonic(), why
             log.info("stage %s waits for the GPU (%s): %s", stage, limit, why)
         time.sleep(_ASK_SECONDS)
 
