@@ -46,8 +46,7 @@ def usable_pairs(job: TrainingJob, place: Place) -> list[Pair]:
 def run(job: TrainingJob) -> None:
     """Does this rank's part of ``job``."""
     place = join(job)
-    if place.is_first:
-        log.info("%s: %s", job.mode, describe(job.settings, place))
+    log.info("%s: %s", job.mode, describe(job.settings, place))
     pairs = usable_pairs(job, place)
     if job.mode == "reference":
         from spot_core.training.reference import compute_reference  # noqa: PLC0415
