@@ -107,4 +107,6 @@ def peak_bytes(place: Place) -> int:
 def describe(settings: TrainConfig, place: Place) -> str:
     """One line for the log: each rank says it, so that a person finds its process and its GPU."""
     where = f"{place.device} ({place.backend})"
-    return f"rank {place.rank} of {place.world_size} is process {os.getpid()} on {where}, {settings.precision}"
+    return (
+        f"rank {place.rank} of {place.world_size} is process {os.getpid()} on {where}, {settings.precision}"
+    )

@@ -123,16 +123,16 @@ def test_logs_of_every_rank_are_in_the_run_and_a_failure_says_first_why(
     ranks(pipeline)[-1].kill()
     said, _ = watcher.communicate(timeout=120)
     assert watcher.returncode == 1
-    [begin] = [n for n, line in enumerate(said.splitlines()) if line.startswith("run log Failed: ")]
+    flow_run = pipeline.flow_run("log")
+    begin = next(
+        n for n, line in enumerate(said.splitlines()) if line.startswith(f"run {flow_run['name']} Failed: ")
+    )
     first = said.splitlines()[begin]
     assert "training ranks ended with status" in first
     assert "it was killed (SIGKILL), as the out-of-memory killer does" in first
     assert path in said
     assert len(said.splitlines()) - begin < TAIL_LINES + 10
-    assert (
-        pipeline.read(pipeline.flow_run("log")["id"])["state"]["message"].count("it was killed (SIGKILL)")
-        == 1
-    )
+    assert pipeline.read(flow_run["id"])["state"]["message"].count("it was killed (SIGKILL)") == 1
 
 
 def test_an_engine_ends_with_its_server_and_with_its_guard_and_the_rollout_goes_on(pipeline: Pipeline):
