@@ -51,7 +51,11 @@ class _Overrides(Section):
     def _null_is_unset(cls, values: Any) -> Any:
         return {k: v for k, v in values.items() if v is not None} if isinstance(values, dict) else values
 
-    model_config = ConfigDict(validate_default=False, json_schema_extra=_suit_the_form)
+    model_config = ConfigDict(
+        validate_default=False,
+        json_schema_extra=_suit_the_form,
+        use_attribute_docstrings=False,  # descriptions are handed over; to look for them takes half a second
+    )
 
 
 def _unset() -> None:
