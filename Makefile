@@ -2,6 +2,8 @@
 DEVICE ?=
 PROFILE ?= demo
 ARGS ?=
+# Two files of tests at once, in their order: those that start servers first, so that none of them is left for the end.
+BESIDE = -n 2 --dist loadfile --no-loadscope-reorder
 export PYTHON
 
 .PHONY: demo test test-all lint audit up down setup plan constraints
@@ -10,10 +12,10 @@ demo: setup  ## Run the whole pipeline (PROFILE=demo or smollm2) and watch it
 	@.venv/bin/spot run --profile $(PROFILE) $(ARGS)
 
 test: lint  ## What CI runs
-	@.venv/bin/python -m pytest -n 2 --dist loadfile -m "not slow" $(ARGS)
+	@.venv/bin/python -m pytest $(BESIDE) -m "not slow" $(ARGS)
 
 test-all: lint  ## Everything, the long tests too
-	@.venv/bin/python -m pytest $(ARGS)
+	@.venv/bin/python -m pytest $(BESIDE) $(ARGS)
 
 lint: setup  ## Style and direction of imports
 	@.venv/bin/ruff check .

@@ -18,7 +18,6 @@ pytestmark = [
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.slow
 def test_five_faults_at_random_moments_change_no_result():
     command = [sys.executable, "-m", "benchmarks.chaos", "--small", "--faults", "5", "--seed", "1"]
     done = subprocess.run(
