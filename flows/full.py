@@ -12,7 +12,7 @@ from prefect.runtime import flow_run
 from flows.dispatching import cancel_children, wait_for_living_children
 from flows.monitor import monitored
 from flows.stages import ensure, run_elsewhere, stages_from
-from flows.waiting import agree, first_attempt
+from flows.waiting import agree, first_attempt, this_run
 from spot_core.config.base import given
 from spot_core.config.spot import STAGES, SpotConfig, SpotOverrides, StageName
 from spot_core.pipeline.resolve import Resolver
@@ -52,9 +52,11 @@ def spot(
     if dry_run:
         return show_plan(settings, (*(refresh or ()), *stages_from(from_stage, Run.rehearse(settings))))
     run = patiently(Run.create, settings, run_name or flow_run.name)
-    if first_attempt():
-        run.want_anew((*(refresh or ()), *stages_from(from_stage, run)))
-    else:  # goes on with what the first attempt wanted anew
+    this = str(this_run().id)
+    if this not in run.record.heard:  # an attempt goes on with what an earlier one wanted anew
+        anew = (*(refresh or ()), *stages_from(from_stage, run))
+        patiently(run.want_anew, anew, told_by=this)
+    if not first_attempt():
         wait_for_living_children()
     patiently(agree, run)
     with monitored(run):

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flows.waiting import first_attempt
+from flows.waiting import this_run
 from spot_core.config.spot import StageName
 from spot_core.pipeline.resolve import Resolver
 from spot_core.runs import Run
@@ -14,10 +14,13 @@ STAGE_OPTIONS: dict[str, Any] = {
 
 
 def begin(stage: StageName, run_name: str, store: str, *, refresh: bool) -> None:
-    """Asks for a new generation of the stage's artifacts if so told; what is retried or resumed goes on with the one begun."""
-    if not refresh or not first_attempt():
+    """Asks for a new generation of the stage's artifacts if so told; a retry goes on with the one begun."""
+    if not refresh:
         return
-    run = Run.open(store, run_name)
+    run, this = Run.open(store, run_name), str(this_run().id)
+    if this in run.record.heard:
+        return
     for node in Resolver(run).stage(stage):
         if node.recipe is not None and node.recipe.stage == stage:
             run.ask_anew(node.recipe, again=True)
+    run.hear(this)

@@ -56,6 +56,8 @@ class RunRecord(BaseModel):
     """Stages of which this run makes a new generation."""
     targets: dict[str, int] = Field(default_factory=dict)
     """Lowest generation this run accepts, by ``stage/key``; set once, so that a retry does not refresh again."""
+    heard: list[str] = Field(default_factory=list)
+    """Who has told what to make anew, by ids: a flow run that is retried does not tell it again."""
     used: dict[str, UsedArtifact] = Field(default_factory=dict)
     """Artifacts by their name within the run, such as ``rollout`` or ``evaluate/after/chains``."""
     skipped: dict[str, str] = Field(default_factory=dict)
@@ -193,16 +195,23 @@ class Run:
             target = self.store.next_generation(recipe)
             self._change(lambda record: record.targets.update({name: target}))
 
-    def want_anew(self, stages: tuple[str, ...]) -> None:
-        """Makes this run want new generations of these stages' artifacts, and of no others any more."""
+    def want_anew(self, stages: tuple[str, ...], *, told_by: str) -> None:
+        """Makes this run want new generations of these stages' artifacts, and of no others any more; once for each teller."""
         _require_stages(stages)
 
         def want(record: RunRecord) -> None:
+            if told_by in record.heard:
+                return
+            record.heard.append(told_by)
             record.refresh = list(stages)
             kept = {key: target for key, target in record.targets.items() if key.split("/")[0] not in stages}
             record.targets = kept
 
         self._change(want)
+
+    def hear(self, told_by: str) -> None:
+        """Notes that all was asked for that this teller wants anew."""
+        self._change(lambda record: record.heard.append(told_by))
 
     def use(self, name: str, artifact: Artifact, *, reused: bool) -> None:
         """Records which artifact the run used; the first word on ``reused`` stays for the same artifact."""

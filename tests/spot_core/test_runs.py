@@ -126,6 +126,20 @@ def test_a_refreshed_artifact_is_asked_for_once_unless_told_again(location):
     assert run.target(RECIPE) == 2
 
 
+def test_a_flow_run_that_is_retried_does_not_ask_for_new_generations_again(location):
+    run = Run.create(config(location), "one")
+    run.want_anew(("filter",), told_by="a flow run")
+    run.ask_anew(RECIPE)
+    again = Run.open(location, "one")
+    again.want_anew(("filter",), told_by="a flow run")
+    assert again.target(RECIPE) == run.target(RECIPE)
+    assert again.record.targets == run.record.targets != {}
+    again.want_anew((), told_by="another")
+    assert Run.open(location, "one").record.refresh == []
+    again.want_anew(("filter",), told_by="a flow run")
+    assert Run.open(location, "one").record.refresh == []
+
+
 def test_stages_to_refresh_add_up_when_a_run_goes_on(location):
     Run.create(config(location), "one", refresh=("rollout",))
     assert Run.create(config(location), "one").record.refresh == ["rollout"]
