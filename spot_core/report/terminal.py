@@ -82,6 +82,6 @@ def comparison_tables(compared: Comparison) -> Iterator[Table]:
     """Two runs side by side."""
     for title, header, lines in compared.tables():
         table = Table(*header, title=title)
-        for line in lines:
+        for line in lines or [("none",)]:
             table.add_row(*(escape(visible(text)) for text in line))
         yield table
