@@ -146,6 +146,19 @@ def _is_local() -> bool:
     return urlsplit(api_url()).hostname in ("127.0.0.1", "localhost", "::1")
 
 
+def _is_ours() -> bool:
+    """False for a cluster's server, which may be reached through this machine too (compose, `kubectl port-forward`)."""
+    if not _is_local():
+        return False
+    if running("server") is not None:
+        return True
+    with get_client(sync_client=True) as client:
+        try:
+            return client.read_deployment_by_name("spot/full").work_pool_name == POOL
+        except ObjectNotFound:  # nobody has deployed there yet
+            return True
+
+
 def _start_server() -> None:
     port = urlsplit(api_url()).port or 80
     if not _is_local():
@@ -220,7 +233,7 @@ def _create_gpu_limit() -> None:
 def up(console: Console, *, pools: bool | None = None) -> None:
     """Makes sure that a server answers, the flows are deployed and workers poll.
 
-    On another machine's server (a cluster's) nothing is changed: its work pools and workers are not those of one machine.
+    On a cluster's server nothing is changed: its work pools and workers are not those of one machine.
 
     Args:
         console: where to say what is done.
@@ -235,10 +248,10 @@ def up(console: Console, *, pools: bool | None = None) -> None:
     if fresh:
         console.print(f"starting Prefect's server at {ui_url()} …")
         _start_server()
-    if not _is_local():
+    if not _is_ours():
         console.print(
-            f"{api_url()} is another machine's: its deployments and workers are left as they are (python -m "
-            "deployments.cluster deploys there)",
+            f"the server at {api_url()} was not started from here: its deployments and workers are left as they are "
+            "(python -m deployments.cluster deploys there)",
             soft_wrap=True,
         )
         return
