@@ -52,7 +52,7 @@ def _wait(client: SyncPrefectClient, live: list[FlowRun], name: str, wait_second
             assert now.state is not None
             if now.state.is_final():
                 del left[flow_run_id]
-        if left and all(flow_run.deployment_id is None for flow_run in left.values()):
+        if left and all(_is_subflow(flow_run) for flow_run in left.values()):
             # The processes that these stages ran in have ended, and could not say so for them.
             for flow_run_id in left:
                 client.set_flow_run_state(flow_run_id, Cancelled(message=f"run {name} was cancelled"))
@@ -61,6 +61,11 @@ def _wait(client: SyncPrefectClient, live: list[FlowRun], name: str, wait_second
             still = ", ".join(f"{flow_run.name} ({flow_run.id})" for flow_run in left.values())
             raise EngineError(
                 f"after {wait_seconds:g} s these flow runs are still being cancelled: {still}. Their worker ends them: "
-                "is it up (`spot up`)?"
+                "is it up (`spot up`)? One that was called from Python has no worker: end its process"
             )
         time.sleep(_POLL_SECONDS)
+
+
+def _is_subflow(flow_run: FlowRun) -> bool:
+    """True for a stage that ran in the process of its parent."""
+    return flow_run.deployment_id is None and flow_run.parent_task_run_id is not None

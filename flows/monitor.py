@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from logging import Logger, LoggerAdapter
 from uuid import UUID
 
@@ -11,13 +12,13 @@ import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
-from prefect.exceptions import Pause, PrefectHTTPStatusError, TerminationSignal
+from prefect.exceptions import ObjectNotFound, Pause, PrefectHTTPStatusError, TerminationSignal
 from prefect.logging import get_run_logger
 
 from flows.observe import StageRuns, link
 from flows.waiting import this_run
 from spot_core.config.spot import StageName
-from spot_core.errors import ArtifactError
+from spot_core.errors import ArtifactError, ConfigError
 from spot_core.report.run_page import run_page
 from spot_core.report.status import RunState, RunStatus, Seen, earlier_seconds, status_of
 from spot_core.runs import Run
@@ -25,8 +26,16 @@ from spot_core.runs import Run
 PAGE = "run"
 """Key of the artifact."""
 _LOOK_SECONDS = 5.0
-_STORE_AWAY = (OSError, ArtifactError)
-_SERVER_AWAY = (httpx.TransportError, PrefectHTTPStatusError)
+_STORE_AWAY = (
+    OSError,
+    ArtifactError,
+    ConfigError,
+)  # the last: it is there and may not be read, e.g. a token that ended
+_SERVER_AWAY = (
+    httpx.TransportError,
+    PrefectHTTPStatusError,
+    ObjectNotFound,
+)  # the last: somebody deleted the flow run
 
 
 @contextmanager
@@ -73,9 +82,10 @@ class Monitor:
         self._id = flow_run_id
         self._log = log
         self._began = time.monotonic()
-        self._earlier = earlier_seconds(run)
+        self._earlier: dict[StageName, float] | None = None
         self._seen: dict[StageName, Seen] = {}
         self._artifact: UUID | None = None
+        self._known: RunStatus | None = None
         self._shown: RunStatus | None = None
         self._troubles: set[str] = set()
 
@@ -89,17 +99,13 @@ class Monitor:
                 self._once("the page of the run is not up to date: the Prefect server does not answer", error)
             try:
                 self._run = Run.open(self._run.config.store, self._run.name)
+                status = self._status(state, message)
             except _STORE_AWAY as error:
                 self._once("the page of the run is not up to date: the store cannot be read", error)
-            status = status_of(
-                self._run,
-                self._seen,
-                state=state,
-                message=message,
-                seconds=time.monotonic() - self._began,
-                link=link(self._id),
-                earlier=self._earlier,
-            )
+                if self._known is None:
+                    return
+                status = replace(self._known, state=state, message=message)
+            self._known = status
             if self._shown is not None and status.says_the_same(self._shown):
                 return
             try:
@@ -112,6 +118,19 @@ class Monitor:
                 self._once("the page of the run cannot be shown: the Prefect server does not answer", error)
                 return
             self._shown = status
+
+    def _status(self, state: RunState, message: str) -> RunStatus:
+        if self._earlier is None:
+            self._earlier = earlier_seconds(self._run)
+        return status_of(
+            self._run,
+            self._seen,
+            state=state,
+            message=message,
+            seconds=time.monotonic() - self._began,
+            link=link(self._id),
+            earlier=self._earlier,
+        )
 
     def _publish(self, client: SyncPrefectClient, status: RunStatus) -> None:
         page, told = run_page(status), f"run {status.run_name}: {status.state}"

@@ -75,7 +75,7 @@ class Run:
         self.store = store
         self.record = record
         self._writable = writable
-        self.config = SpotConfig.model_validate(record.config)
+        self.config = _settings(record, store)
 
     @property
     def name(self) -> str:
@@ -110,7 +110,7 @@ class Run:
                 )
                 return _text(record)
             record = _parsed(text, store, run_name)
-            before, now = SpotConfig.model_validate(record.config).identity(), config.identity()
+            before, now = _settings(record, store).identity(), config.identity()
             if differing := sorted(k for k in now if now[k] != before[k]):
                 raise ConfigError(
                     f"run_name = {run_name!r} is taken by a run with other settings (in {', '.join(differing)}): "
@@ -274,3 +274,13 @@ def _parsed(text: str, store: ArtifactStore, run_name: str) -> RunRecord:
         return RunRecord.model_validate_json(text)
     except ValueError as error:
         raise ConfigError(f"{store.location}/{_document(run_name)} is not a run record: {error}") from error
+
+
+def _settings(record: RunRecord, store: ArtifactStore) -> SpotConfig:
+    try:
+        return SpotConfig.model_validate(record.config)
+    except ValueError as error:
+        raise ConfigError(
+            f"{store.location}/{_document(record.run_name)} holds settings that this version does not take: {error}\n"
+            "Choose another run name; artifacts are shared between runs all the same"
+        ) from error

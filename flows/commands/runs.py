@@ -149,7 +149,10 @@ def cancel(
     if not ended:
         console.print(f"nothing runs for {run_name!r}", markup=False)
         raise typer.Exit(1)
-    console.print(f"{run_name} is cancelled; to go on with it: spot run --run-name {run_name}", markup=False)
+    console.print(
+        f"{run_name} is cancelled; to go on with it: prefect flow-run retry with the id above, or Retry in the UI",
+        markup=False,
+    )
 
 
 @app.command()

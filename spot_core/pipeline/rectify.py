@@ -107,8 +107,9 @@ def _review(writer: ArtifactWriter, config: SpotConfig) -> Review | None:
     """Where a person's edits are exchanged, if a person is asked."""
     if (person := person_of(config.rectify.oracle)) is None:
         return None
-    artifact = f"{writer.recipe.stage}/{writer.recipe.key}/{writer.generation}"
-    return Review(writer.folder.parent / "review", person, artifact, config.rectify.gamma)
+    of, folder = f"{writer.recipe.stage}/{writer.recipe.key}", writer.folder.parent / "review"
+    place = f"{config.store.rstrip('/')}/{of}/review" if "://" in config.store else str(folder)
+    return Review(folder, place, person, f"{of}/{writer.generation}", config.rectify.gamma)
 
 
 def _latest(journals: Journals) -> dict[Key, Row]:

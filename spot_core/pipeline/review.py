@@ -29,12 +29,14 @@ class Review:
 
     Attributes:
         folder: beside the generations, so that what a person did once serves a later one too.
+        place: where a person finds it: the same folder, or its address in the bucket.
         person: settings of the Oracle that is one.
         artifact: names the generation that the edits are for.
         gamma: largest change ratio that is accepted.
     """
 
     folder: Path
+    place: str
     person: HumanOracleConfig
     artifact: str
     gamma: float
@@ -59,7 +61,7 @@ class Review:
             edits: those that the rows were made with.
         """
         waiting = [_waiting(row, edits) for row in rows]
-        page = review_page(waiting, artifact=self.artifact, gamma=self.gamma, folder=str(self.folder))
+        page = review_page(waiting, artifact=self.artifact, gamma=self.gamma, folder=self.place)
         asked_before = (self.folder / PAGE).exists()
         write_atomically(self.folder / FAILURES, "".join(f"{json.dumps(row)}\n" for row in waiting))
         write_atomically(self.folder / PAGE, page)
@@ -72,7 +74,7 @@ class Review:
             said.append(f"no new {EDITS} was found")
             if others := misnamed_edits(self.folder):
                 said.append(f"is {others[0]} meant? Rename it to {EDITS}")
-        return self._needed(". ".join(said), f"Open {self.folder / PAGE} in a browser, edit, save {EDITS}")
+        return self._needed(". ".join(said), f"Open {self.place}/{PAGE} in a browser, edit, save {EDITS}")
 
     def close(self) -> None:
         """Clears away what would ask for edits of an artifact that needs none any more."""
@@ -82,13 +84,13 @@ class Review:
 
     def _needed(self, said: str, what_to_do: str) -> PersonNeededError:
         message = (
-            f"{said}. {what_to_do}, put it into {self.folder}, and resume the run, or call the stage again"
+            f"{said}. {what_to_do}, put it into {self.place}, and resume the run, or call the stage again"
         )
         page = (
             f"{cell(said)}.\n\n"
-            f"Open the page in a browser (it needs no network) and edit:\n\n{block(str(self.folder / PAGE))}\n\n"
+            f"Open the page in a browser (it needs no network) and edit:\n\n{block(f'{self.place}/{PAGE}')}\n\n"
             f"Save `{EDITS}` there, with all or only some of the failures, and put it here:\n\n"
-            f"{block(str(self.folder / EDITS))}\n\n"
+            f"{block(f'{self.place}/{EDITS}')}\n\n"
             f"Then resume this run. What is not accepted, or still open, comes back on a new page; to go on with the "
             "pairs there are, use “skip all that are left” on the page."
         )

@@ -5,17 +5,21 @@ store, a stage is done or it is not.
 """
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from spot_core.config.spot import STAGES, SpotConfig, StageName
+from spot_core.errors import ArtifactError, ConfigError
 from spot_core.pipeline.reached import Reached
 from spot_core.report.summary import SUMMARY
 from spot_core.runs import Run, RunRecord, UsedArtifact
 
 STATUS = "status.json"
+
+log = logging.getLogger(__name__)
 
 SeenState = Literal["queued", "running", "completed", "waits", "failed", "cancelled"]
 RunState = Literal["running", "complete", "waits", "failed", "cancelled", "unfinished"]
@@ -214,7 +218,11 @@ def earlier_seconds(run: Run) -> dict[StageName, float]:
     """How long each stage took in the latest run of the same profile that has it, where there is one."""
     seconds: dict[StageName, float] = {}
     for name in [other for other in run.store.runs() if other != run.name][:_EARLIER_RUNS]:
-        other = Run.open(run.config.store, name)
+        try:
+            other = Run.open(run.config.store, name)
+        except (ConfigError, ArtifactError, OSError) as error:  # of another version, or just being removed
+            log.info("run %s tells nothing about how long stages take: %s", name, error)
+            continue
         if other.config.profile != run.config.profile:
             continue
         for stage in STAGES:

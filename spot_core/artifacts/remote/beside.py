@@ -24,27 +24,28 @@ class Beside:
 
     def __init__(self, objects: Objects, root: Path, folder: str) -> None:
         self._objects, self._root, self._folder = objects, root, folder
-        self._pulled: set[str] = set()
+        self._known: set[str] = set()
 
     def pull(self) -> None:
         """Downloads what is to be exchanged and is not here; a file that is here counts more."""
         for name in self._objects.listing(f"{self._folder}/{_EXCHANGED}"):
             path = self._root / name
             if path.exists():
+                self._known.add(name)
                 continue
             path.parent.mkdir(parents=True, exist_ok=True)
             half = path.with_name(f".{path.name}.{os.getpid()}.half")
             if self._objects.download(name, half):
                 half.replace(path)
-                self._pulled.add(name)
+                self._known.add(name)
 
     def push(self) -> None:
-        """Uploads everything; what was pulled and is not here any more was used up, and is removed from the store."""
+        """Uploads everything; what was here and in the store and is not here any more was used up, and is removed there."""
         try:
             for folder in _SHOWN:
                 for path in sorted((self._root / self._folder / folder).rglob("*")):
                     if path.is_file() and not path.name.startswith("."):
                         self._objects.upload(path, path.relative_to(self._root).as_posix())
-            self._objects.remove(name for name in self._pulled if not (self._root / name).exists())
+            self._objects.remove(name for name in self._known if not (self._root / name).exists())
         except (ArtifactError, ConfigError) as error:  # it is no part of the artifact
             log.warning("logs of %s stay on this machine: %s", self._folder, error)

@@ -5,9 +5,12 @@ import re
 
 import pytest
 
+from spot_core.config.oracle import HumanOracleConfig
 from spot_core.errors import PersonNeededError
+from spot_core.oracles.human import Edits
 from spot_core.pipeline import stages
 from spot_core.pipeline.resolve import Resolver
+from spot_core.pipeline.review import Review
 from spot_core.runs import Run
 from tests.spot_core.pipeline.miniature import run_stages
 
@@ -192,3 +195,15 @@ def test_in_a_chain_a_person_gets_only_what_is_left(configure):
         human = question_id in {r["question_id"] for r in left}
         assert row["oracle"] == ("human" if human else "calculator")
         assert row["history"][0]["oracle"] == "calculator"
+
+
+def test_where_the_store_is_a_bucket_a_person_is_sent_there_and_not_to_the_scratch_of_a_worker(tmp_path):
+    place = "s3://bucket/spot/rectify/0123456789abcdef/review"
+    review = Review(
+        tmp_path / "scratch", place, HumanOracleConfig(kind="human"), "rectify/0123456789abcdef/0", 0.6
+    )
+    (tmp_path / "scratch").mkdir()
+    needed = review.hand_over([], total=0, edits=Edits())
+    for said in (str(needed), needed.page, (tmp_path / "scratch" / "review.html").read_text()):
+        assert place in said
+        assert str(tmp_path) not in said
