@@ -161,6 +161,7 @@ def test_the_server_is_the_one_of_the_compose_file():
 def test_jobs_write_where_volumes_are_and_prefect_knows_every_setting():
     mounts = {m["mountPath"] for m in job("gpu")["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]}
     assert {"/spot/artifacts", environment()["PREFECT_LOCAL_STORAGE_PATH"]} <= mounts
+    assert any(environment()["SPOT_SCRATCH"].startswith(f"{path}/") for path in mounts)
     text = "".join((FOLDER / file).read_text() for file in FILES)
     named = {name for name in re.findall(r"\bPREFECT_\w+", text) if "INTEGRATIONS" not in name}
     assert named <= set(_get_settings_fields(Settings))

@@ -104,6 +104,7 @@ def test_images_have_a_version_and_volumes_stand_where_the_image_expects_them(se
         assert "build" in service or re.fullmatch(r"[a-z/]+:\d+\.\d+-[a-z]+", service["image"])
     mounted = {volume.split(":")[1] for volume in services["worker-gpu"]["volumes"]}
     assert {"/spot/artifacts", environment()["PREFECT_LOCAL_STORAGE_PATH"]} <= mounted
+    assert any(environment()["SPOT_SCRATCH"].startswith(f"{path}/") for path in mounted)
     for name in ("worker-cpu", "worker-api", "worker-no-gpu"):
         assert services[name]["volumes"] == services["worker-gpu"]["volumes"]
 

@@ -1,7 +1,7 @@
 """What lies beside the generations of an artifact: logs, and files that are exchanged with a person."""
 
 import logging
-import os
+import uuid
 from pathlib import Path
 
 from spot_core.artifacts.remote.objects import Objects
@@ -34,7 +34,7 @@ class Beside:
                 self._known.add(name)
                 continue
             path.parent.mkdir(parents=True, exist_ok=True)
-            half = path.with_name(f".{path.name}.{os.getpid()}.half")
+            half = path.with_name(f".{path.name}.{uuid.uuid4().hex}.half")
             if self._objects.download(name, half):
                 half.replace(path)
                 self._known.add(name)

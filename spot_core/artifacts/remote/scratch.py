@@ -27,8 +27,9 @@ def identity_of(root: Path) -> str:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         root.mkdir(parents=True, exist_ok=True)
-    mine = path.with_name(f".scratch-id.{os.getpid()}.tmp")
-    mine.write_text(uuid.uuid4().hex, encoding="utf-8")
+    identity = uuid.uuid4().hex  # a process id is none: containers that share the folder all have a process 1
+    mine = path.with_name(f".scratch-id.{identity}.tmp")
+    mine.write_text(identity, encoding="utf-8")
     try:
         os.link(mine, path)  # only the first of several processes can
     except FileExistsError:

@@ -1,7 +1,7 @@
 """Files of an artifact, up to the object store and down again, never half."""
 
 import logging
-import os
+import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -96,7 +96,7 @@ class Cache:
         """Downloads one file whatever is there; returns what is wrong with the object, or an empty text."""
         path = folder / entry.path
         path.parent.mkdir(parents=True, exist_ok=True)
-        half = path.with_name(f".{path.name}.{os.getpid()}.half")
+        half = path.with_name(f".{path.name}.{uuid.uuid4().hex}.half")
         try:
             for _ in range(_DOWNLOADS_BEFORE_DAMAGED):
                 if not self._objects.download(name, half):
