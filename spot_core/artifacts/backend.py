@@ -1,9 +1,9 @@
 """What a place to keep artifacts has to offer; the store is the same whichever it is."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from spot_core.artifacts.artifact import Artifact
 from spot_core.artifacts.manifest import Manifest
@@ -44,8 +44,11 @@ class Backend(Protocol):
     def lease(self, stage: str, key: str) -> AbstractContextManager["Held"]:
         """The right to write an artifact; waits, saying so, while somebody else has it."""
 
-    def try_lease(self, stage: str, key: str) -> AbstractContextManager["Held | None"]:
-        """The same without waiting: None if somebody else has it."""
+    def try_lease(self, stage: str, key: str, *, dead: Any = None) -> AbstractContextManager["Held | None"]:
+        """The same without waiting: None if somebody else has it; one known to be ``dead`` is nobody."""
+
+    def dead_holders(self, places: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Any]:
+        """Who holds these (stage and key) and gives no sign of life, for `try_lease`; may watch them for a while."""
 
     def read_document(self, name: str) -> str | None:
         """A small text that changes, such as ``runs/x/run.json``; None if there is none."""
@@ -55,6 +58,9 @@ class Backend(Protocol):
 
         ``change`` may be called more than once.
         """
+
+    def write_document(self, name: str, text: str) -> None:
+        """Puts a text in the place of what is there: for what one process writes, over and over."""
 
     def runs(self) -> list[str]:
         """Names of the runs, the one that changed last first."""

@@ -5,7 +5,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from spot_core.artifacts.backend import Stored
 from spot_core.artifacts.store import ArtifactStore
@@ -25,6 +25,9 @@ _GENERATION = re.compile(r"(\d+)/.+", re.DOTALL)
 _ASIDE = re.compile(r"\d+\.damaged-\d+/")
 _MANIFEST = re.compile(r"\d+/manifest(\.(\d+))?\.json")
 _DAMAGED = re.compile(r"\d+/manifest\.damaged-(\d+)\.json")
+_RECORD = re.compile(r"runs/[^/]+/run(/\d+)?\.json")
+_NUMBERED_LEASE = ".lease/"
+"""In an object store: it stays, so that its number is not given again."""
 _ATTEMPT = re.compile(r"\d+/([0-9a-f]{12})/")
 
 
@@ -81,24 +84,55 @@ def remove_garbage(
 ) -> tuple[list[Garbage], list[Place]]:
     """Removes what is still garbage once nobody else can write there.
 
+    What runs use is looked at again for each artifact, under its lease. What remains: a run that found an artifact
+    before, and notes it only after that look, finds it gone: it is told so when it opens it, and makes it again.
+
+    In an object store, whoever was killed elsewhere seems to be at work until the lease has run out: such places are
+    watched for that long, all at once, and then had as well.
+
     Returns:
         What was removed, and the places that were left alone because somebody is at work in them.
     """
-    removed, busy, in_use = [], [], used()
-    for place in sorted({garbage.place for garbage in found}):
-        with store.backend.try_lease(*place) as held:
+    removed: list[Garbage] = []
+    in_use = _InUse(store, used)
+
+    def collected(place: Place, dead: Any = None) -> bool:
+        with store.backend.try_lease(*place, dead=dead) as held:
             if held is None:
-                busy.append(place)
-                continue
+                return False
             prefix = f"{place}/"
             files = {
                 name.removeprefix(prefix): stored
                 for name, stored in store.backend.inventory(str(place)).items()
             }
-            gone = list(_of_place(store, place, files, in_use, keep_days=keep_days, now=now))
+            gone = list(_of_place(store, place, files, in_use.now(), keep_days=keep_days, now=now))
             held.remove([name for garbage in gone for name in garbage.names])
-            removed += gone
+            removed.extend(gone)
+        return True
+
+    refused = [place for place in sorted({garbage.place for garbage in found}) if not collected(place)]
+    dead = store.backend.dead_holders(refused)
+    busy = [place for place in refused if place not in dead or not collected(place, dead[place])]
     return removed, busy
+
+
+class _InUse:
+    """What the runs of a store use: their records are read again once any of them has changed, or there is a new one."""
+
+    def __init__(self, store: ArtifactStore, read: Callable[[], Used]) -> None:
+        self._store, self._read = store, read
+        self._records: dict[str, Stored] | None = None
+        self._used: Used = set()
+
+    def now(self) -> Used:
+        files = self._store.backend.inventory(
+            "runs"
+        )  # before they are read: a change since is seen the next time
+        records = {name: stored for name, stored in files.items() if _RECORD.fullmatch(name)}
+        if records != self._records:
+            self._used = self._read()
+            self._records = records
+        return self._used
 
 
 def _of_place(
@@ -128,10 +162,10 @@ def _of_place(
                 left_over := _left_over(content, lambda n=number: store.backend.attempt(*place, n))
             ):
                 yield _garbage(place, str(number), "left over", left_over)
-    leases = {
-        name: beside.pop(name) for name in list(beside) if name.startswith(".lease")
+    locks = {
+        name: beside.pop(name) for name in list(beside) if name.startswith(".lease.")
     }  # go with the last file
-    rest = beside or ({} if generations or aside else leases)
+    rest = beside or ({} if generations or aside else locks)
     age = now - max((stored.modified for stored in rest.values()), default=now)
     if rest and not kept and (generations or age >= keep_days * _DAY):
         yield _garbage(place, "what lies beside", "nothing is left of it", rest)
@@ -149,7 +183,7 @@ def _sorted(
             generations[int(match[1])][name] = stored
         elif match := _ASIDE.match(name):
             aside[match[0].rstrip("/")][name] = stored
-        else:
+        elif not name.startswith(_NUMBERED_LEASE):
             beside[name] = stored
     return generations, aside, beside
 

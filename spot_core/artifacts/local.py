@@ -3,9 +3,10 @@
 import logging
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -59,11 +60,16 @@ class LocalBackend:
             yield _LocalHeld(self.root, folder)
 
     @contextmanager
-    def try_lease(self, stage: str, key: str) -> Iterator["_LocalHeld | None"]:
+    def try_lease(self, stage: str, key: str, *, dead: Any = None) -> Iterator["_LocalHeld | None"]:
         """See `Backend.try_lease`."""
+        assert dead is None, "the kernel has freed what a dead process held"
         folder = self.root / stage / key
         with try_lease(folder) as mine:
             yield _LocalHeld(self.root, folder) if mine else None
+
+    def dead_holders(self, places: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Any]:
+        """See `Backend.dead_holders`: the kernel frees what a dead process held."""
+        return {}
 
     def read_document(self, name: str) -> str | None:
         """See `Backend.read_document`."""
@@ -81,6 +87,10 @@ class LocalBackend:
             if (text := change(before)) != before:
                 write_atomically(path, text)
         return text
+
+    def write_document(self, name: str, text: str) -> None:
+        """See `Backend.write_document`."""
+        write_atomically(self.root / name, text)
 
     def runs(self) -> list[str]:
         """See `Backend.runs`."""

@@ -158,6 +158,10 @@ class ArtifactStore:
         """
         return self.backend.update_document(name, change)
 
+    def write_document(self, name: str, text: str) -> None:
+        """Puts a text in the place of what is there: for what one process writes, over and over."""
+        self.backend.write_document(name, text)
+
     def runs(self) -> list[str]:
         """Names of the runs of this store, the one that changed last first."""
         return self.backend.runs()

@@ -115,7 +115,7 @@ class RunStatus:
         """Leaves it beside the run's record, for those who look without the orchestrator."""
         document = {name: value for name, value in asdict(self).items() if name != "results"}
         text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
-        run.store.update_document(f"runs/{run.name}/{STATUS}", lambda _: text)
+        run.store.write_document(f"runs/{run.name}/{STATUS}", text)
 
 
 def status_of(

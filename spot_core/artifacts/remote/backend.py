@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from spot_core.artifacts.manifest import FileEntry, Manifest
 from spot_core.artifacts.remote import documents
 from spot_core.artifacts.remote.held import RemoteHeld
 from spot_core.artifacts.remote.layout import RemoteManifest, Shelf, parsed, tombstone
-from spot_core.artifacts.remote.lease import RemoteLease
+from spot_core.artifacts.remote.lease import RemoteLease, Seen, without_life
 from spot_core.artifacts.remote.mirror import JournalMirror
 from spot_core.artifacts.remote.objects import Objects
 from spot_core.artifacts.remote.scratch import identity_of
@@ -124,11 +124,11 @@ class RemoteBackend:
                 yield mine
 
     @contextmanager
-    def try_lease(self, stage: str, key: str) -> Iterator[RemoteHeld | None]:
+    def try_lease(self, stage: str, key: str, *, dead: Seen | None = None) -> Iterator[RemoteHeld | None]:
         """Both without waiting."""
         with try_lease(self.root / stage / key) as mine:
             held = self._new_lease(stage, key)
-            if not mine or not held.acquire(wait=False):
+            if not mine or not held.acquire(wait=False, dead=dead):
                 yield None
                 return
             with self._releasing(held, stage, key) as remote:
@@ -136,11 +136,13 @@ class RemoteBackend:
 
     @contextmanager
     def _releasing(self, held: RemoteLease, stage: str, key: str) -> Iterator[RemoteHeld]:
-        mine = RemoteHeld(self._objects, self.root, f"{stage}/{key}", held)
         try:
-            yield mine
+            yield RemoteHeld(self._objects, self.root, f"{stage}/{key}", held)
         finally:
-            held.release(done=not mine.unfinished)
+            held.release()
+
+    def dead_holders(self, places: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Seen]:
+        return without_life({place: self._new_lease(*place) for place in places})
 
     # --- runs ------------------------------------------------------------------------------------------------
 
@@ -152,6 +154,9 @@ class RemoteBackend:
 
     def update_document(self, name: str, change: Callable[[str | None], str]) -> str:
         return documents.update(self._objects, name, change)
+
+    def write_document(self, name: str, text: str) -> None:
+        self._objects.write(name, text.encode())
 
     def runs(self) -> list[str]:
         changed: dict[str, float] = {}

@@ -1,4 +1,8 @@
-"""Small documents that several processes change: every version is an object of its own, so no change is lost."""
+"""Small documents that several processes change: every version is an object of its own, so no change is lost.
+
+Versions are never removed: a process that was paused while it made the next one would create it a second time, and not
+know that others have gone on from it. What changes often and is written by one process is no document of this kind.
+"""
 
 import re
 from collections.abc import Callable
@@ -6,7 +10,7 @@ from pathlib import PurePosixPath
 
 from spot_core.artifacts.remote.objects import Objects
 
-_VERSION = re.compile(r"/(\d{6})\.json$")
+_VERSION = re.compile(r"/(\d{6,})\.json$")
 
 
 def read(objects: Objects, name: str) -> tuple[int, str | None]:

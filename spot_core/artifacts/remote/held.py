@@ -25,15 +25,11 @@ _OF_TRAINING = frozenset({"scratch", "out"})
 
 
 class RemoteHeld:
-    """The lease on one ``<stage>/<key>``, held.
-
-    Attributes:
-        unfinished: there is work in the store that a later holder goes on with.
-    """
+    """The lease on one ``<stage>/<key>``, held."""
 
     def __init__(self, objects: Objects, root: Path, folder: str, lease: RemoteLease) -> None:
         self._objects, self._root, self._folder, self._lease = objects, root, folder, lease
-        self.unfinished = False
+        self._unfinished = True  # what is there is kept for a later holder to go on with
 
     def _shelf(self) -> Shelf:
         return Shelf(self._folder, self._objects.listing(self._folder))
@@ -57,7 +53,6 @@ class RemoteHeld:
             lost=lambda: self._lease.lost,
             without=_OF_TRAINING,
         )
-        self.unfinished = True
         if folder.exists() and not (folder / WORK).exists():
             shutil.rmtree(folder)  # copies of what was set aside
         beside = Beside(self._objects, self._root, self._folder)
@@ -67,7 +62,7 @@ class RemoteHeld:
         try:
             yield folder, partial(self._seal, generation)
         finally:
-            mirror.stop(discard=not self.unfinished)
+            mirror.stop(discard=not self._unfinished)
             beside.push()
 
     def _seal(self, generation: int, folder: Path, manifest: Manifest) -> Manifest:
@@ -93,7 +88,7 @@ class RemoteHeld:
         while not self._objects.create(f"{self._folder}/{self._shelf().manifest(generation)}", document):
             if (others := self._completed(generation)) is not None:
                 return self._adopt(generation, folder, attempt, others)
-        self.unfinished = False
+        self._unfinished = False
         return manifest
 
     def _completed(self, generation: int) -> RemoteManifest | None:
@@ -113,23 +108,21 @@ class RemoteHeld:
         for path in folder.iterdir():
             if path.name != WORK:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-        self.unfinished = False
+        self._unfinished = False
         return Manifest.model_validate(others.model_dump(include=set(Manifest.model_fields)))
 
     def remove(self, names: list[str]) -> None:
         """Manifests go first; the copies on this machine go too."""
         assert all(name.startswith(f"{self._folder}/") for name in names), names
-        ours = [name for name in names if not name.startswith(f"{self._folder}/{LEASES}/")]
-        manifests = [name for name in ours if "/manifest" in name]
+        manifests = [name for name in names if "/manifest" in name]
         self._objects.remove(manifests)
-        self._objects.remove(name for name in ours if name not in set(manifests))
+        self._objects.remove(name for name in names if name not in set(manifests))
         left = {name for name in self._shelf().objects if not name.startswith(f"{LEASES}/")}
-        for generation in {name.split("/")[2] for name in ours}:
+        for generation in {name.split("/")[2] for name in names}:
             if not any(name.startswith(f"{generation}/") for name in left):
                 shutil.rmtree(self._root / self._folder / generation, ignore_errors=True)
         if not left:
             shutil.rmtree(self._root / self._folder)
-        self.unfinished = any(f"/{WORK}/" in name for name in left)
 
 
 def _attempt(work: Path, revision: int) -> str:

@@ -5,7 +5,7 @@
     <generation>/manifest.damaged-0.json        says that the manifest before is not to be used
     <generation>/manifest.1.json                what was made again; and so on
     <generation>/.work/rows.jsonl/…             pieces of the journals of what is unfinished
-    .lease/7.json                               who is at work; the highest number counts
+    .lease/7.json                               who is at work, or was last; the highest number counts
 
 Nothing that matters is overwritten or removed, so a writer that was paused for hours cannot spoil what others did.
 """

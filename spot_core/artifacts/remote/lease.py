@@ -2,6 +2,8 @@
 
 The holder of a lease writes an object again every few seconds. Others take it over once they have seen the same content
 for as long as the lease lasts, by their own clock; they create the object of the next number, and only one of them can.
+The object of the last holder stays: a number that was given is never given again, so that whoever had it before and was
+paused since cannot take what is another's for its own.
 """
 
 import logging
@@ -9,7 +11,9 @@ import re
 import threading
 import time
 import uuid
-from typing import Any
+from collections.abc import Hashable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -22,6 +26,11 @@ log = logging.getLogger(__name__)
 _RENEWALS = 6
 """In the time that a lease lasts."""
 _NUMBER = re.compile(r"/(\d+)\.json$")
+_LOOKS_AT_ONCE = 16
+_LOOK_SECONDS = 1.0
+
+
+Name = TypeVar("Name", bound=Hashable)
 
 
 class Holder(BaseModel):
@@ -37,6 +46,13 @@ class Holder(BaseModel):
 
     def __str__(self) -> str:
         return described(self.model_dump())
+
+
+class Seen(NamedTuple):
+    """A lease as it was at one moment: any sign of life of its holder changes it."""
+
+    number: int
+    holder: Holder
 
 
 class LeaseLostError(ArtifactError):
@@ -69,25 +85,44 @@ class RemoteLease:
         self._thread = threading.Thread(target=self._keep, name=f"lease on {what}", daemon=True)
         self.number = -1
 
-    def acquire(self, *, wait: bool = True) -> bool:
-        """Takes the lease and keeps it until `release`; False if it is somebody else's and we are not to wait."""
+    def acquire(self, *, wait: bool = True, dead: Seen | None = None) -> bool:
+        """Takes the lease and keeps it until `release`; False if it is somebody else's and we are not to wait.
+
+        ``dead`` is what `without_life` returned: one who gave no sign of life since is not waited for.
+        """
         reminder, watched = Reminder(self._what), _Watched()
         while True:
-            newest = self._newest()
-            holder = self._read(newest) if newest >= 0 else Holder(token="", seconds=0.0, released=True)
-            if holder is None:  # given back between the two requests
-                continue
-            if self._is_free(holder) or watched.unchanged_for((newest, holder)) > holder.seconds:
-                if self._objects.create(self._name(newest + 1), self._content()):
+            seen = self.seen()
+            holder = seen.holder
+            if self._is_free(holder) or seen == dead or watched.unchanged_for(seen) > holder.seconds:
+                if self._take(seen.number + 1):
                     break
                 continue
             if not wait:
                 return False
             reminder.waits_for(str(holder))
             time.sleep(self._pause)
-        self.number = newest + 1
-        self._objects.remove(self._name(number) for number in self._numbers() if number < self.number)
         self._thread.start()
+        return True
+
+    def seen(self) -> Seen:
+        """Who holds it, or did last."""
+        while True:
+            newest = max(self._numbers(), default=-1)
+            if newest < 0:
+                return Seen(newest, Holder(token="", seconds=0.0, released=True))
+            if (holder := self._read(newest)) is not None:  # else taken over between the two requests
+                return Seen(newest, holder)
+
+    def _take(self, number: int) -> bool:
+        """Creates the object of a number, unless somebody did; also one who has made way for later holders since."""
+        if not self._objects.create(self._name(number), self._content()):
+            return False
+        numbers = self._numbers()
+        if max(numbers, default=-1) != number:
+            return False
+        self.number = number
+        self._objects.remove(self._name(earlier) for earlier in numbers if earlier < number)
         return True
 
     def _is_free(self, holder: Holder) -> bool:
@@ -103,9 +138,6 @@ class RemoteLease:
     def _numbers(self) -> list[int]:
         names = self._objects.listing(self._folder)
         return [int(match[1]) for name in names if (match := _NUMBER.search(name))]
-
-    def _newest(self) -> int:
-        return max(self._numbers(), default=-1)
 
     def _read(self, number: int) -> Holder | None:
         data = self._objects.read(self._name(number))
@@ -168,32 +200,53 @@ class RemoteLease:
             if self._lost_to:
                 return
 
-    def release(self, *, done: bool) -> None:
-        """Gives the lease back. ``done``: nothing is left of the work, so nobody needs to know who was last."""
+    def release(self) -> None:
+        """Gives the lease back."""
         with self._mutex:
             self._ended.set()
         self._thread.join()
         if self._lost_to:
             return
         try:
-            if done:
-                self._objects.remove([self._name(self.number)])
-            else:
-                self._objects.write(self._name(self.number), self._content(released=True))
+            self._objects.write(self._name(self.number), self._content(released=True))
         except (ArtifactError, ConfigError) as error:
             log.warning("the lease on %s could not be given back and has to run out: %s", self._what, error)
 
 
-class _Watched:
-    """For how long something was seen unchanged; a pause of this very process does not count."""
+def without_life(leases: Mapping[Name, RemoteLease]) -> dict[Name, Seen]:
+    """Those leases whose holders gave no sign of life for as long as theirs last; all are watched at the same time."""
+    silent: dict[Name, Seen] = {}
+    watched: dict[Name, _Watched] = {}
+    with ThreadPoolExecutor(_LOOKS_AT_ONCE) as pool:
 
-    def __init__(self) -> None:
-        self._seen: Any = None
-        self._at = 0.0
+        def look(names: Iterable[Name]) -> list[tuple[Name, Seen]]:
+            names = list(names)
+            return list(zip(names, pool.map(lambda name: leases[name].seen(), names), strict=True))
+
+        for name, seen in look(leases):
+            if not seen.holder.released:
+                watched[name] = _Watched(seen)
+        while watched:
+            time.sleep(_LOOK_SECONDS)
+            for name, seen in look(watched):
+                unchanged = watched[name].unchanged_for(seen)
+                if unchanged > seen.holder.seconds:
+                    silent[name] = seen
+                if name in silent or not unchanged:
+                    del watched[name]
+    return silent
+
+
+class _Watched:
+    """For how long something was seen unchanged; a pause of this very process, or of the store, does not count."""
+
+    def __init__(self, seen: Seen | None = None) -> None:
+        self._seen = seen
+        self._at = time.monotonic()
         self._seconds = 0.0
 
-    def unchanged_for(self, value: Any) -> float:
+    def unchanged_for(self, seen: Seen) -> float:
         now = time.monotonic()
-        self._seconds = self._seconds + min(now - self._at, 2.0) if value == self._seen else 0.0
-        self._seen, self._at = value, now
+        self._seconds = self._seconds + min(now - self._at, 2.0) if seen == self._seen else 0.0
+        self._seen, self._at = seen, now
         return self._seconds

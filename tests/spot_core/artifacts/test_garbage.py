@@ -1,17 +1,21 @@
 """What no run refers to is found and removed; everything else stays."""
 
 import time
+from contextlib import contextmanager
 
 import pytest
 
 from spot_core.artifacts import Artifact, ArtifactStore, Recipe
 from spot_core.artifacts.garbage import find_garbage, remove_garbage
+from spot_core.artifacts.remote.lease import Holder
 from spot_core.config.spot import SpotConfig
 from spot_core.runs import Run, used_artifacts
-from tests.spot_core.artifacts.writing import row
+from tests.spot_core.artifacts.writing import RECIPE, row, start
+from tests.spot_core.conftest import Keeper
 
 LATER = 2 * 3600.0
 MONTHS = 100 * 86_400.0
+LEASE = 3.0
 
 
 def recipe(name):
@@ -55,7 +59,7 @@ def test_what_a_run_uses_stays_and_other_generations_and_artifacts_go(run, locat
         [(recipe("used").key, "0", "no run uses it"), (recipe("unused").key, "0", "no run uses it")]
     )
     assert list(ArtifactStore(location).open("questions", new.key, 1).rows_as_dicts()) == [row(1)]
-    assert not [name for name in kept.names() if recipe("unused").key in name]
+    assert not [name for name in kept.names() if recipe("unused").key in name and ".lease/" not in name]
     assert Run.open(location, "one").record.used
 
 
@@ -95,6 +99,69 @@ def test_what_a_run_began_to_use_after_it_was_listed_stays(run):
     run.use("questions", made, reused=True)
     assert remove_garbage(run.store, found, lambda: used_artifacts(run.store), now=now) == ([], [])
     assert run.store.get(recipe("late")).rows == 1
+
+
+def test_what_a_run_began_to_use_while_others_were_removed_stays(run, monkeypatch):
+    names = sorted(("a", "b", "c"), key=lambda name: recipe(name).key)
+    made = {name: make(run.store, name) for name in names}
+    now, asked = time.time() + LATER, []
+    try_lease = run.store.backend.try_lease
+
+    @contextmanager
+    def noted_meanwhile(stage, key, **options):
+        with try_lease(stage, key, **options) as held:
+            if key == recipe(names[1]).key:
+                run.use("questions", made[names[1]], reused=True)
+            yield held
+
+    def used():
+        asked.append(used_artifacts(run.store))
+        return asked[-1]
+
+    found = find_garbage(run.store, used_artifacts(run.store), now=now)
+    monkeypatch.setattr(run.store.backend, "try_lease", noted_meanwhile)
+    removed, _ = remove_garbage(run.store, found, used, now=now)
+    assert [garbage.place.key for garbage in removed] == [recipe(names[0]).key, recipe(names[2]).key]
+    assert run.store.get(recipe(names[1])).rows == 1
+    assert len(asked) == 2  # once, and again for the change
+
+
+def test_unfinished_work_of_a_killed_machine_goes_and_that_of_one_alive_stays(bucket, tmp_path):
+    kept, store = Keeper(bucket), ArtifactStore(bucket, lease_seconds=LEASE)
+    kept.write(f"{RECIPE.stage}/{RECIPE.key}/0/.work/rows.jsonl/piece", b"of an earlier attempt")
+    elsewhere = tmp_path / "elsewhere"
+    process = start(elsewhere, location=bucket, rows=1, files=0, lease=LEASE, go=str(tmp_path / "never"))
+    while not kept.names("/0.json"):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    try:
+        now = time.time() + MONTHS  # whatever this machine's clock says
+        found = find_garbage(store, set(), now=now)
+        removed, busy = remove_garbage(store, found, set, now=now)
+        assert (removed, [place.key for place in busy]) == ([], [RECIPE.key])
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.communicate()
+    removed, busy = remove_garbage(store, found, set, now=now)
+    assert busy == []
+    assert {garbage.why for garbage in removed} == {"unfinished"}
+    assert not kept.names("/piece")
+    assert find_garbage(store, set(), now=now) == []
+
+
+def test_leases_of_the_dead_are_watched_all_at_once(bucket):
+    kept, count = Keeper(bucket), 8
+    for number in range(count):
+        place = f"questions/{recipe(str(number)).key}"
+        kept.write(f"{place}/0/.work/rows.jsonl/piece", b"")
+        dead = Holder(token=str(number), scratch="another machine", seconds=LEASE)
+        kept.write(f"{place}/.lease/5.json", dead.model_dump_json().encode())
+    store, now, began = ArtifactStore(bucket), time.time() + MONTHS, time.monotonic()
+    removed, busy = remove_garbage(store, find_garbage(store, set(), now=now), set, now=now)
+    assert (len(removed), busy) == (count, [])
+    assert LEASE < time.monotonic() - began < count * LEASE
+    assert len(kept.names("/6.json")) == count
 
 
 def test_damaged_artifacts_that_were_set_aside_go(run, kept):

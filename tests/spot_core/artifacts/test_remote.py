@@ -1,6 +1,7 @@
 """An object store keeps what a folder keeps, whatever is killed, paused, lost or cut off."""
 
 import json
+import os
 import shutil
 import signal
 import time
@@ -9,6 +10,8 @@ import pytest
 import s3fs
 
 from spot_core.artifacts import ArtifactStore
+from spot_core.artifacts.remote.lease import RemoteLease
+from spot_core.artifacts.remote.objects import Objects
 from spot_core.errors import ArtifactError, ConfigError
 from spot_core.oracles.replies import ReplyJournal
 from tests.spot_core.artifacts.writing import RECIPE, row, start, write
@@ -97,7 +100,7 @@ def test_a_paused_writer_that_goes_on_after_another_completed_changes_nothing(
     assert said["digest"] == digest
     first_was_faster = paused == "about to complete" and second.get(RECIPE).rows == 5
     assert ("was completed by another process" in log) != first_was_faster
-    assert kept.names() == sorted(
+    assert [name for name in kept.names() if ".lease" not in name] == sorted(
         {*counting, ".spot-store"}
     )  # nothing is left of what the first one uploaded
     assert {name: kept.read(name) for name in counting} == before
@@ -128,6 +131,45 @@ def test_a_writer_that_lost_its_lease_to_one_at_work_stops_and_says_to_whom(buck
     assert store_at(bucket).get(RECIPE).rows == 1
 
 
+def test_a_paused_writer_does_not_take_the_lease_of_a_later_generation_for_its_own(bucket, machine, tmp_path):
+    kept, go = Keeper(bucket), tmp_path / "go"
+    first = start(machine("first"), location=bucket, rows=5, files=0, lease=LEASE, go=str(go))
+    until(first, lambda: kept.names("/0.json"))
+    first.send_signal(signal.SIGSTOP)
+    machine("second")
+    digest, _ = write(store_at(bucket), rows=4, files=0)
+    machine("third")
+    with store_at(bucket).write(RECIPE, at_least=1) as mine:
+        (held,) = kept.names(".json")[:1]
+        first.send_signal(signal.SIGCONT)
+        go.touch()
+        said, log = outcome(first)
+        assert said["digest"] == digest
+        assert "was completed by another process" in log
+        assert json.loads(kept.read(held))["pid"] == os.getpid()
+        mine.complete([row(7)], statistics={})
+    assert kept.names("/2.json") == [held] == [name for name in kept.names() if ".lease" in name]
+    assert [store_at(bucket).open(RECIPE.stage, RECIPE.key, number).rows for number in (0, 1)] == [4, 1]
+
+
+def test_a_number_that_was_given_is_not_given_to_one_who_was_slow(bucket, machine, monkeypatch):
+    def lease(name):
+        return RemoteLease(Objects(bucket), "x/.lease", what="x", scratch=name, seconds=LEASE)
+
+    def taken(slow_objects, name, data):  # two others come and go between its look and its request
+        monkeypatch.undo()
+        for other in (lease("second"), lease("third")):
+            other.acquire()
+            other.release()
+        return slow_objects.create(name, data)
+
+    monkeypatch.setattr(Objects, "create", taken)
+    slow = lease("slow")
+    slow.acquire()
+    slow.release()
+    assert slow.number == 2
+
+
 def test_rows_of_an_unfinished_artifact_outlive_the_machine(bucket, machine):
     lost = machine("first")
     with pytest.raises(KeyboardInterrupt), store_at(bucket).write(RECIPE) as writer:
@@ -138,7 +180,7 @@ def test_rows_of_an_unfinished_artifact_outlive_the_machine(bucket, machine):
     shutil.rmtree(lost)
     machine("second")
     assert write(store_at(bucket), rows=5, files=0)[1] == [0, 1, 2]
-    assert not [name for name in Keeper(bucket).names() if ".work" in name or ".lease" in name]
+    assert not [name for name in Keeper(bucket).names() if ".work" in name]
 
 
 def test_replies_that_were_paid_for_outlive_the_machine(bucket, machine):

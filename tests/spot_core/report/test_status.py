@@ -101,6 +101,15 @@ def test_how_the_last_attempt_ended_is_known_without_the_orchestrator(tmp_path):
     assert "results" not in json.loads((run.folder / STATUS).read_text())
 
 
+def test_a_status_is_one_file_however_often_it_is_saved(location, kept):
+    run = start(location)
+    for number in range(3):
+        status_of(run, {}, state="failed", message=str(number)).save(run)
+    assert [name for name in kept.names() if "status" in name] == [f"runs/one/{STATUS}"]
+    assert stored_status(run).message == "2"
+    assert run.store.runs() == ["one"]
+
+
 def test_runs_are_listed_with_the_one_worked_on_last_first(tmp_path):
     import os
 

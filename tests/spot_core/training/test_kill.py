@@ -46,14 +46,17 @@ def kill_while_saving(job: TrainingJob, over: threading.Event) -> None:
     follow, the others wait for this rank's part, and it will never be written.
     """
     tried: set[Path] = set()
+    rank: psutil.Process | None = None
     while not over.is_set():
+        if rank is None:  # found in time: to look for it takes longer than a checkpoint
+            rank = next(iter(living_ranks(job)[1:]), None)
+            continue
         folders = sorted(set(job.state_dir.glob("step-*")) - tried)
         marked = [folder for folder in folders if _is_marked(folder)]
         if not marked or folders[-1] in marked:
             time.sleep(0.0005)
             continue
         newest = folders[-1]
-        rank = living_ranks(job)[1]
         rank.suspend()
         time.sleep(0.5)
         if not _is_marked(newest):
