@@ -13,6 +13,7 @@ from spot_core.report.summary import paired_change
 from spot_core.runs import Run, UsedArtifact
 
 NONE = "–"
+_MOST_SHOWN = 50
 
 
 @dataclass(frozen=True)
@@ -117,12 +118,19 @@ def compare(a: Run, b: Run) -> Comparison:
 
 
 def differences(a: Any, b: Any, path: str = "") -> Iterator[Difference]:
-    """Values that are not the same, by their path; a list is one value, and so is a section that only one has."""
+    """Values that are not the same, by their path; a section that only one has is one value, and so is a list, unless
+    its members have names (data sets)."""
+    if _are_named(a) and _are_named(b):
+        a, b = ({member["name"]: member for member in members} for members in (a, b))
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         for name in dict.fromkeys([*a, *b]):
             yield from differences(a.get(name), b.get(name), f"{path}.{name}" if path else name)
     elif a != b:
         yield Difference(path, a, b)
+
+
+def _are_named(members: Any) -> bool:
+    return isinstance(members, list) and all(isinstance(one, Mapping) and "name" in one for one in members)
 
 
 def _shared(name: str, a: UsedArtifact | None, b: UsedArtifact | None) -> SharedArtifact:
@@ -240,5 +248,6 @@ _SHOWN: dict[str, Callable[[float | None], str]] = {
 
 
 def shown(value: Any) -> str:
-    """A setting's value on one line."""
-    return NONE if value is None else str(value)
+    """A setting's value on one line, shortened: the UI would cut off the column of the other run."""
+    text = NONE if value is None else str(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"

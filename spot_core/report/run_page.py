@@ -6,9 +6,8 @@ from spot_core.pipeline.reached import duration
 from spot_core.report.markdown import block, cell, percent, points, table
 from spot_core.report.status import RunStatus, StageStatus
 
-HEADER = ("stage", "state", "rows", "time", "rows/s", "time left", "cost", "how it goes")
+HEADER = ("stage", "state", "rows", "time", "rows/s", "time left", "cost")
 _MOST_NOTE = 500
-_WIDE_NOTE = 60
 _STATES = {
     "running": "is running",
     "complete": "is complete",
@@ -54,31 +53,35 @@ def _where(status: RunStatus) -> str:
 
 
 def _stages(status: RunStatus) -> str:
+    """A table, and below it how each stage goes: the UI would cut a wide table off."""
     lines = [f"| {' | '.join(HEADER)} |", f"|{'---|' * len(HEADER)}"]
-    below = []
+    notes = []
     for stage in status.stages:
         first, *rest, note = cells(stage)
         name = f"[{first}]({stage.link})" if stage.link else first
-        if len(note) > _WIDE_NOTE:  # the UI would cut the table off
-            below.append(f"- **{first}**: {cell(note)}")
-            note = "see below"
-        lines.append(f"| {' | '.join([name, *(cell(text) for text in [*rest, note])])} |")
-    return "\n".join([*lines, "", *below] if below else lines)
+        lines.append(f"| {' | '.join([name, *map(cell, rest)])} |")
+        if note:
+            notes.append(f"- **{first}**: {cell(note)}")
+    return "\n".join([*lines, "", *notes] if notes else lines)
 
 
 def cells(stage: StageStatus) -> tuple[str, ...]:
-    """The line of a stage as plain texts, in the order of `HEADER`."""
+    """The line of a stage as plain texts, in the order of `HEADER`, and how it goes."""
     note = stage.note if len(stage.note) <= _MOST_NOTE else f"{stage.note[:_MOST_NOTE]}…"
     return (
         stage.name,
         stage.state,
         _rows(stage),
         "" if stage.seconds is None else duration(stage.seconds),
-        "" if stage.per_second is None else f"{stage.per_second:,.3g}",
+        "" if stage.per_second is None else _speed(stage.per_second),
         "" if stage.seconds_left is None else duration(stage.seconds_left),
         dollars(stage.cost_usd),
         note,
     )
+
+
+def _speed(per_second: float) -> str:
+    return f"{per_second:,.0f}" if per_second >= 100 else f"{per_second:.3g}"
 
 
 def _rows(stage: StageStatus) -> str:

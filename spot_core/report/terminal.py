@@ -37,7 +37,7 @@ def results_table(figures: Mapping[str, Any]) -> Table:
 
 def status_table(status: RunStatus) -> Table:
     """The stages of a run, as on its page."""
-    table = Table(*HEADER, title=f"run {status.run_name}: {status.state}")
+    table = Table(*HEADER, "how it goes", title=f"run {status.run_name}: {status.state}")
     for stage in status.stages:
         table.add_row(*(escape(visible(text)) for text in cells(stage)))
     return table

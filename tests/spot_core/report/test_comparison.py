@@ -46,6 +46,13 @@ def test_every_setting_that_differs_is_named_by_its_path_and_no_other():
     assert not list(differences(a, a))
 
 
+def test_data_sets_are_compared_by_their_names():
+    a = {"datasets": [{"name": "chains", "samples": 1}, {"name": "strings", "samples": 1}]}
+    b = {"datasets": [{"name": "strings", "samples": 4}, {"name": "chains", "samples": 1}]}
+    assert list(differences(a, b)) == [Difference("datasets.strings.samples", 1, 4)]
+    assert [one.path for one in differences(a, {"datasets": []})] == ["datasets.chains", "datasets.strings"]
+
+
 def test_what_runs_share_and_what_not(tmp_path):
     a, b = start(tmp_path, "a"), start(tmp_path, "b", train={"objective": "dpo"})
     for run in (a, b):

@@ -148,11 +148,11 @@ def test_hostile_text_is_shown_as_text(state):
     assert not any(line.startswith("# h") for line in outside.splitlines())
 
 
-def test_a_long_note_stands_below_the_table():
+def test_how_a_stage_goes_stands_below_the_table():
     stage = StageStatus("train", "skipped", note="no pair was accepted: " + "of many failures " * 10)
     status = RunStatus("one", "demo", "dpo", "", "x", "running", (stage,))
     page = run_page(status)
-    assert "| train | skipped |  |  |  |  |  | see below |\n\n- **train**: no pair was accepted" in page
+    assert "| train | skipped |  |  |  |  |  |\n\n- **train**: no pair was accepted" in page
 
 
 def test_only_what_changed_is_news(tmp_path):
