@@ -112,7 +112,12 @@ class RemoteHeld:
         return Manifest.model_validate(others.model_dump(include=set(Manifest.model_fields)))
 
     def remove(self, names: list[str]) -> None:
-        """Manifests go first; the copies on this machine go too."""
+        """Manifests go first; the copies on this machine go too.
+
+        Raises:
+            LeaseLostError: this process was paused for too long, and somebody else is at work here.
+        """
+        self._lease.check()
         assert all(name.startswith(f"{self._folder}/") for name in names), names
         manifests = [name for name in names if "/manifest" in name]
         self._objects.remove(manifests)
