@@ -4,8 +4,6 @@ The parent holds its children by Prefect's link between them alone, so a parent 
 """
 
 import time
-from collections.abc import Callable
-from logging import Logger, LoggerAdapter
 from typing import Any
 
 import httpx
@@ -80,27 +78,18 @@ def wait_for_living_children() -> None:
         get_run_logger().info("flow run %s: %s", child.name, state.name)
 
 
-def cancel_children(flow: Flow[..., Any], flow_run: FlowRun, _state: State) -> None:
+def cancel_children(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> None:
     """Cancels what a cancelled flow run had begun; the worker calls this once the flow's own process is gone."""
-    _cancel(flow_run, flow_run_logger(flow_run, flow))
-
-
-def cancel_own_children() -> Callable[[], None]:
-    """Returns what cancels the stages that this flow run began, to be called in a thread if no worker is there to do it."""
-    flow_run, log = this_run(), get_run_logger()
-    return lambda: _cancel(flow_run, log)
-
-
-def _cancel(parent: FlowRun, log: Logger | LoggerAdapter) -> None:
+    log = flow_run_logger(flow_run, flow)
     with own_client() as client:
-        for child in _living(client, parent):
-            if child.deployment_id is None:  # it was in the process that is gone, or that goes now
+        for child in _living(client, flow_run):
+            if child.deployment_id is None:  # it was in the process that is gone
                 client.set_flow_run_state(
-                    child.id, Cancelled(message=f"{parent.name} was cancelled"), force=True
+                    child.id, Cancelled(message=f"{flow_run.name} was cancelled"), force=True
                 )
             else:
-                client.set_flow_run_state(child.id, Cancelling(message=f"{parent.name} was cancelled"))
-            log.info("cancelled %s with %s", child.name, parent.name)
+                client.set_flow_run_state(child.id, Cancelling(message=f"{flow_run.name} was cancelled"))
+            log.info("cancelled %s with %s", child.name, flow_run.name)
 
 
 def _living(client: SyncPrefectClient, parent: FlowRun) -> list[FlowRun]:

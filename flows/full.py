@@ -9,7 +9,7 @@ from prefect import flow
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
-from flows.dispatching import cancel_children, cancel_own_children, wait_for_living_children
+from flows.dispatching import cancel_children, wait_for_living_children
 from flows.monitor import monitored
 from flows.stages import ensure, run_elsewhere, stages_from
 from flows.waiting import agree, first_attempt, this_run
@@ -17,7 +17,6 @@ from spot_core.config.base import given
 from spot_core.config.spot import STAGES, SpotConfig, SpotOverrides, StageName
 from spot_core.pipeline.resolve import Resolver
 from spot_core.runs import Run
-from tasks.cancellation import heeding_cancellation
 from tasks.patience import patiently
 from tasks.plan import show_plan
 from tasks.prepare import prepare
@@ -60,7 +59,7 @@ def spot(
     if not first_attempt():
         wait_for_living_children()
     patiently(agree, run)
-    with heeding_cancellation(then=cancel_own_children()), monitored(run):
+    with monitored(run):
         prepare(run.name, settings.store, run_elsewhere(settings.dispatch))
         for stage in STAGES:
             if stage in NEED_PAIRS and (reason := Resolver(run).nothing_to_train_on()):

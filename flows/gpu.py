@@ -24,7 +24,6 @@ from spot_core.pipeline.oracle_recipe import served_by
 from spot_core.pipeline.resolve import Resolver
 from spot_core.pipeline.rollout import has_responses
 from spot_core.runs import Run
-from tasks.cancellation import heeding_cancellation
 
 LEASE_SECONDS = 60  # the least that Prefect allows
 _ASK_SECONDS = 2.0
@@ -43,8 +42,7 @@ def gpu_for(stage: StageName, run_name: str, store: str) -> Iterator[None]:
     if limit is None or not uses_gpu(run.config, stage) or Resolver(run).complete(stage):
         yield
         return
-    with heeding_cancellation():  # the wait may be long
-        held = _wait_for(limit, stage)
+    held = _wait_for(limit, stage)
     try:
         yield
     finally:

@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from uuid import UUID
@@ -23,25 +23,17 @@ from prefect.states import Cancelled
 LOOK_SECONDS = 5.0
 WORKER_SECONDS = 10.0
 """How long the worker has for it."""
-_heeding = threading.Lock()
 
 
 @contextmanager
-def heeding_cancellation(*, then: Callable[[], None] | None = None) -> Iterator[None]:
-    """Meanwhile, ends this process as a worker would if its flow run is cancelled and the worker does not.
-
-    Within another one, which sees to it already, this does nothing.
-
-    Args:
-        then: what else to do, just before; done again if Prefect's server cannot be reached.
-    """
+def heeding_cancellation() -> Iterator[None]:
+    """Meanwhile, ends this process as a worker would if its flow run is cancelled and the worker does not."""
     flow_run_id = os.environ.get("PREFECT__FLOW_RUN_ID")
-    # Without an id, no worker has started this process: it is called as a function.
-    if flow_run_id is None or not _heeding.acquire(blocking=False):
+    if flow_run_id is None:  # no worker has started this process: it is called as a function
         yield
         return
     over = threading.Event()
-    thread = threading.Thread(target=_watch, args=(UUID(flow_run_id), over, then), daemon=True)
+    thread = threading.Thread(target=_watch, args=(UUID(flow_run_id), over), daemon=True)
     thread.start()
     try:
         with _setting_on_sigterm(over):
@@ -49,7 +41,6 @@ def heeding_cancellation(*, then: Callable[[], None] | None = None) -> Iterator[
     finally:
         over.set()
         thread.join()
-        _heeding.release()
 
 
 @contextmanager
@@ -71,7 +62,7 @@ def _setting_on_sigterm(over: threading.Event) -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _watch(flow_run_id: UUID, over: threading.Event, then: Callable[[], None] | None) -> None:
+def _watch(flow_run_id: UUID, over: threading.Event) -> None:
     since: float | None = None
     with get_client(sync_client=True) as client:
         while not over.wait(LOOK_SECONDS):
@@ -81,8 +72,6 @@ def _watch(flow_run_id: UUID, over: threading.Event, then: Callable[[], None] | 
                     continue
                 since = since or time.monotonic()
                 if time.monotonic() - since >= WORKER_SECONDS:
-                    if then is not None:
-                        then()
                     _end(client, flow_run_id)
                     return
             except (PrefectHTTPStatusError, httpx.TransportError) as error:
