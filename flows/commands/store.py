@@ -42,7 +42,8 @@ def gc(
     if not yes:
         console.print(f"{total} could be removed: add --yes")
         return
-    removed, busy = remove_garbage(opened, found, lambda: used_artifacts(opened), keep_days=days)
+    with console.status("Removing: what somebody seems to be at work on is watched for a while"):
+        removed, busy = remove_garbage(opened, found, lambda: used_artifacts(opened), keep_days=days)
     console.print(f"Removed {decimal(sum(garbage.bytes for garbage in removed))} of {total}.")
     for place in busy:
         console.print(f"{place} was left alone: somebody is at work on it", markup=False, highlight=False)
