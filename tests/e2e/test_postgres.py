@@ -8,6 +8,15 @@ from tests.e2e.postgres import MISSING, Postgres, programs
 pytestmark = pytest.mark.skipif(programs() is None, reason=MISSING)
 
 
+def listening(process: psutil.Process) -> set[str]:
+    """Addresses at which a process listens; none if it was one of the short-lived and is gone."""
+    try:
+        connections = process.net_connections("inet")
+    except psutil.NoSuchProcess:
+        return set()
+    return {connection.laddr.ip for connection in connections if connection.status == psutil.CONN_LISTEN}
+
+
 def test_what_was_committed_outlives_stop_and_kill_and_nothing_stays_behind():
     with Postgres() as postgres:
         postgres.sql("CREATE TABLE kept (number int)")
@@ -17,8 +26,6 @@ def test_what_was_committed_outlives_stop_and_kill_and_nothing_stays_behind():
             postgres.start()
         assert postgres.sql("SELECT number FROM kept ORDER BY 1").split() == ["0", "1", "2"]
         tree = [postgres.process, *postgres.process.children(recursive=True)]
-        assert {
-            c.laddr.ip for process in tree for c in process.net_connections("inet") if c.status == "LISTEN"
-        } == {"127.0.0.1"}
+        assert {ip for process in tree for ip in listening(process)} == {"127.0.0.1"}
     assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in tree)
     assert not postgres.folder.exists()
