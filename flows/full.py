@@ -17,6 +17,7 @@ from spot_core.config.base import given
 from spot_core.config.spot import STAGES, SpotConfig, SpotOverrides, StageName
 from spot_core.pipeline.resolve import Resolver
 from spot_core.runs import Run
+from tasks.console import outlive_reader
 from tasks.patience import patiently
 from tasks.plan import show_plan
 from tasks.prepare import prepare
@@ -48,6 +49,7 @@ def spot(
     Returns:
         The run's summary, as in `summary.json`.
     """
+    outlive_reader()
     settings = SpotConfig.from_profile(profile, **given(config))
     if dry_run:
         return show_plan(settings, (*(refresh or ()), *stages_from(from_stage, Run.rehearse(settings))))
