@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 from uuid import UUID
 
 import httpx
@@ -36,30 +35,10 @@ def heeding_cancellation() -> Iterator[None]:
     thread = threading.Thread(target=_watch, args=(UUID(flow_run_id), over), daemon=True)
     thread.start()
     try:
-        with _setting_on_sigterm(over):
-            yield
+        yield
     finally:
         over.set()
         thread.join()
-
-
-@contextmanager
-def _setting_on_sigterm(over: threading.Event) -> Iterator[None]:
-    """Ends the watch once the worker has told this process to end: what cleans up then is not to be told again."""
-    before = signal.getsignal(signal.SIGTERM)
-    if threading.current_thread() is not threading.main_thread() or not callable(before):
-        yield
-        return
-
-    def heed(number: int, frame: FrameType | None) -> None:
-        over.set()
-        before(number, frame)
-
-    signal.signal(signal.SIGTERM, heed)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _watch(flow_run_id: UUID, over: threading.Event) -> None:
