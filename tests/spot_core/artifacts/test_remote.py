@@ -98,7 +98,7 @@ def test_a_paused_writer_that_goes_on_after_another_completed_changes_nothing(
     go.touch()
     said, log = outcome(first)
     assert said["digest"] == digest
-    first_was_faster = paused == "about to complete" and second.get(RECIPE).rows == 5
+    first_was_faster = paused != "at work" and second.get(RECIPE).rows == 5  # on a busy machine
     assert ("was completed by another process" in log) != first_was_faster
     assert [name for name in kept.names() if ".lease" not in name] == sorted(
         {*counting, ".spot-store"}
