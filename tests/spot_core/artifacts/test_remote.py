@@ -134,7 +134,7 @@ def test_a_writer_that_lost_its_lease_to_one_at_work_stops_and_says_to_whom(buck
 def test_a_paused_writer_does_not_take_the_lease_of_a_later_generation_for_its_own(bucket, machine, tmp_path):
     kept, go = Keeper(bucket), tmp_path / "go"
     first = start(machine("first"), location=bucket, rows=5, files=0, lease=LEASE, go=str(go))
-    until(first, lambda: kept.names("/0.json"))
+    until(first, lambda: list((tmp_path / "first").rglob(".work")))  # it has the lease and begins
     first.send_signal(signal.SIGSTOP)
     machine("second")
     digest, _ = write(store_at(bucket), rows=4, files=0)
