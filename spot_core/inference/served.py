@@ -63,6 +63,7 @@ class ServedModel:
         self._tokenizer = load_tokenizer(model_path, trust_remote_code=model.trust_remote_code)
         self._server: VllmServer | None = None
         self._client: ModelClient | None = None
+        self._retired: list[ModelClient] = []
         self._served_name = SERVED_NAME
         self._fruitless_starts = 0
         self._outage: str | None = None
@@ -118,6 +119,8 @@ class ServedModel:
         self._outage = "the stage is over"
         async with self._starting:  # what is being started is stopped once it is up
             await self._stop()
+            for client in self._retired:
+                await client.close()
 
     def _prompt_tokens(self, messages: list[dict[str, Any]]) -> int:
         return len(
@@ -188,7 +191,7 @@ class ServedModel:
     async def _stop(self) -> None:
         client, self._client = self._client, None
         if client is not None:
-            await client.close()
+            self._retired.append(client)  # others may be about to ask through it: they find the server gone
         server, self._server = self._server, None
         if server is not None:
             await asyncio.to_thread(server.process.stop)
