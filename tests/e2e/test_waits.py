@@ -36,9 +36,14 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> dict:
 
 
 def resume(pipeline: Pipeline, flow_run_id: str) -> None:
-    """What the UI's Resume button sends."""
-    answer = httpx2.post(f"{pipeline.api}/flow_runs/{flow_run_id}/resume", trust_env=False)
-    assert answer.json()["status"] == "ACCEPT", answer.text
+    """What the UI's Resume button sends; pressed again where SQLite was busy (the server's 503: try again)."""
+
+    def press() -> httpx2.Response | None:
+        answer = httpx2.post(f"{pipeline.api}/flow_runs/{flow_run_id}/resume", trust_env=False)
+        return None if answer.status_code == httpx2.codes.SERVICE_UNAVAILABLE else answer
+
+    answer = eventually(press, 30, "the server takes the request")
+    assert answer.json().get("status") == "ACCEPT", answer.text
 
 
 def page(pipeline: Pipeline, flow_run_id: str, key: str) -> dict:
