@@ -4,6 +4,9 @@ The parent holds its children by Prefect's link between them alone, so a parent 
 """
 
 import time
+from collections.abc import Callable
+from functools import partial
+from logging import Logger, LoggerAdapter
 from typing import Any
 
 import httpx
@@ -78,18 +81,26 @@ def wait_for_living_children() -> None:
         get_run_logger().info("flow run %s: %s", child.name, state.name)
 
 
-def cancel_children(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> None:
+def cancel_children(flow: Flow[..., Any], flow_run: FlowRun, _state: State) -> None:
     """Cancels what a cancelled flow run had begun; the worker calls this once the flow's own process is gone."""
-    log = flow_run_logger(flow_run, flow)
+    _cancel_children_of(flow_run, flow_run_logger(flow_run, flow))
+
+
+def cancel_own_children() -> Callable[[], None]:
+    """Returns what cancels the stages that this flow run began, for a thread to call where no worker does."""
+    return partial(_cancel_children_of, this_run(), get_run_logger())
+
+
+def _cancel_children_of(parent: FlowRun, log: Logger | LoggerAdapter) -> None:
     with own_client() as client:
-        for child in _living(client, flow_run):
-            if child.deployment_id is None:  # it was in the process that is gone
+        for child in _living(client, parent):
+            if child.deployment_id is None:  # it is in the parent's process, which is gone or about to be
                 client.set_flow_run_state(
-                    child.id, Cancelled(message=f"{flow_run.name} was cancelled"), force=True
+                    child.id, Cancelled(message=f"{parent.name} was cancelled"), force=True
                 )
             else:
-                client.set_flow_run_state(child.id, Cancelling(message=f"{flow_run.name} was cancelled"))
-            log.info("cancelled %s with %s", child.name, flow_run.name)
+                client.set_flow_run_state(child.id, Cancelling(message=f"{parent.name} was cancelled"))
+            log.info("cancelled %s with %s", child.name, parent.name)
 
 
 def _living(client: SyncPrefectClient, parent: FlowRun) -> list[FlowRun]:

@@ -9,7 +9,7 @@ from prefect import flow
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
-from flows.dispatching import cancel_children, wait_for_living_children
+from flows.dispatching import cancel_children, cancel_own_children, wait_for_living_children
 from flows.monitor import monitored
 from flows.stages import ensure, run_elsewhere, stages_from
 from flows.waiting import agree, first_attempt, this_run
@@ -17,6 +17,7 @@ from spot_core.config.base import given
 from spot_core.config.spot import STAGES, SpotConfig, SpotOverrides, StageName
 from spot_core.pipeline.resolve import Resolver
 from spot_core.runs import Run
+from tasks.cancellation import heed_cancellation
 from tasks.console import outlive_reader
 from tasks.patience import patiently
 from tasks.plan import show_plan
@@ -50,6 +51,7 @@ def spot(
         The run's summary, as in `summary.json`.
     """
     outlive_reader()
+    heed_cancellation(first=cancel_own_children())
     settings = SpotConfig.from_profile(profile, **given(config))
     if dry_run:
         return show_plan(settings, (*(refresh or ()), *stages_from(from_stage, Run.rehearse(settings))))

@@ -6,6 +6,7 @@ from flows.waiting import this_run
 from spot_core.config.spot import StageName
 from spot_core.pipeline.resolve import Resolver
 from spot_core.runs import Run
+from tasks.cancellation import heed_cancellation
 from tasks.console import outlive_reader
 
 STAGE_OPTIONS: dict[str, Any] = {
@@ -17,6 +18,7 @@ STAGE_OPTIONS: dict[str, Any] = {
 def begin(stage: StageName, run_name: str, store: str, *, refresh: bool) -> None:
     """Asks for a new generation of the stage's artifacts if so told; a retry goes on with the one begun."""
     outlive_reader()
+    heed_cancellation()
     if not refresh:
         return
     run, this = Run.open(store, run_name), str(this_run().id)

@@ -9,8 +9,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from uuid import UUID
 
 import httpx
@@ -22,35 +21,38 @@ from prefect.states import Cancelled
 LOOK_SECONDS = 5.0
 WORKER_SECONDS = 10.0
 """How long the worker has for it."""
+_heeding = threading.Event()
 
 
-@contextmanager
-def heeding_cancellation() -> Iterator[None]:
-    """Meanwhile, ends this process as a worker would if its flow run is cancelled and the worker does not."""
+def heed_cancellation(*, first: Callable[[], None] | None = None) -> None:
+    """From now on, ends this process as a worker would if its flow run is cancelled and the worker does not.
+
+    A process has one flow run, so that only the first call counts: its flow's, not those of the subflows in it.
+
+    Args:
+        first: what to do before that, in a thread; again and again while Prefect's server cannot be reached.
+    """
     flow_run_id = os.environ.get("PREFECT__FLOW_RUN_ID")
-    if flow_run_id is None:  # no worker has started this process: it is called as a function
-        yield
+    # Without an id, no worker has started this process: the flow is called as a function.
+    if flow_run_id is None or _heeding.is_set():
         return
-    over = threading.Event()
-    thread = threading.Thread(target=_watch, args=(UUID(flow_run_id), over), daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    _heeding.set()
+    threading.Thread(target=_watch, args=(UUID(flow_run_id), first), daemon=True).start()
 
 
-def _watch(flow_run_id: UUID, over: threading.Event) -> None:
+def _watch(flow_run_id: UUID, first: Callable[[], None] | None) -> None:
     since: float | None = None
     with get_client(sync_client=True) as client:
-        while not over.wait(LOOK_SECONDS):
+        while True:
+            time.sleep(LOOK_SECONDS)
             try:
                 if not _is_cancelling(client, flow_run_id):
                     since = None
                     continue
                 since = since or time.monotonic()
                 if time.monotonic() - since >= WORKER_SECONDS:
+                    if first is not None:
+                        first()
                     _end(client, flow_run_id)
                     return
             except (PrefectHTTPStatusError, httpx.TransportError) as error:

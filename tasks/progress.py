@@ -15,7 +15,6 @@ from prefect.logging import get_run_logger
 
 from spot_core.pipeline.progress import Progress
 from spot_core.pipeline.reached import Reached
-from tasks.cancellation import heeding_cancellation
 
 _PUBLISH_SECONDS = 2.0
 _LOG_SECONDS = 30.0
@@ -68,8 +67,7 @@ def progress_artifact(what: str, *, unit: str) -> Iterator[Progress]:
     thread = threading.Thread(target=context.run, args=(keep_publishing,), daemon=True)
     thread.start()
     try:
-        with heeding_cancellation():
-            yield report
+        yield report
         if not latest:
             show(100.0, "reused")
     finally:

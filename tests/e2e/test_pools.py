@@ -11,6 +11,9 @@ from tests.e2e.test_side_by_side import config, logs
 pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
+RANKS = ("-m spot_core.training.worker", "/train/")
+
+
 @pytest.fixture(scope="module")
 def pools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
     """Services of their own, since deployments have one pool at a time."""
@@ -52,3 +55,19 @@ def test_a_stage_that_no_worker_takes_is_reported_with_the_command_that_starts_o
     assert "prefect worker start --pool api --type process" in said[0]
     assert pools.command("spot", "up").returncode == 0
     assert pools.ended(run, 400)["type"] == "COMPLETED"
+
+
+def test_a_run_whose_worker_was_killed_is_cancelled_with_the_stage_that_another_worker_runs(pools: Pipeline):
+    train = {"ranks": 1, "epochs": 100_000, "checkpoint_every_steps": 50}
+    run = pools.submit(
+        "headless", config(pools.store, rectify={"oracle": {"kind": "calculator"}}, train=train)
+    )
+    eventually(lambda: pools.processes(*RANKS), 300, "it trains")
+    [worker] = pools.processes("worker", "start", "--pool", "cpu")
+    worker.kill()
+    pools.set_state(run, "CANCELLING", "Cancelling")
+    assert pools.ended(run, 60)["name"] == "Cancelled"
+    eventually(lambda: not pools.processes(*RANKS), 30, "the stage has ended too")
+    [stage] = [child for child in pools.children(run) if child["flow"] == "train"]
+    assert pools.ended(stage["id"], 60)["name"] == "Cancelled"
+    assert pools.command("spot", "up").returncode == 0
