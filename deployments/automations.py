@@ -1,5 +1,6 @@
-"""Automations as code: runs without a process are Crashed, and a run that fails is told of."""
+"""Automations as code: runs without a process are Crashed, and runs that fail are told of."""
 
+from collections.abc import Iterable
 from datetime import timedelta
 
 from prefect.automations import Automation
@@ -12,22 +13,12 @@ from deployments.notices import Notice
 from flows.waiting import WAITS
 
 ZOMBIES = "spot: runs without heartbeat are Crashed"
+UNSTARTED = "spot: runs that were claimed and did not start are Crashed"
 FAILURES = "spot: runs that fail are told of"
 MISSED_HEARTBEATS = 3
-_SIGNS = (
-    "heartbeat",
-    # Final states, and those of a run that no process belongs to until it is resumed or started again.
-    "Completed",
-    "Failed",
-    "TimedOut",
-    "Cancelled",
-    "Crashed",
-    WAITS,
-    "Suspended",
-    "Paused",
-    "AwaitingRetry",
-    "AwaitingConcurrencySlot",
-)
+_ENDS = ("Completed", "Failed", "TimedOut", "Cancelled", "Crashed", WAITS)
+_WITHOUT_PROCESS = ("Suspended", "Paused", "AwaitingRetry", "AwaitingConcurrencySlot")
+"""States of a run that no process belongs to until it is resumed or started again."""
 
 
 def apply_zombie_automation(heartbeat_seconds: int) -> None:
@@ -37,25 +28,49 @@ def apply_zombie_automation(heartbeat_seconds: int) -> None:
     `prefect flow-run retry` refuses a running one. A run that is queued has sent none yet, and is left alone.
     """
     silence = MISSED_HEARTBEATS * heartbeat_seconds
+    _crash(
+        ZOMBIES,
+        "A flow run that sends no heartbeat any more has lost its process; Crashed, it can be retried.",
+        after=("heartbeat",),
+        unless=("heartbeat", *_ENDS, *_WITHOUT_PROCESS),
+        within=silence,
+        message=f"no heartbeat for {silence} s: its process is gone; retry it",
+    )
+
+
+def apply_unstarted_automation(seconds: int) -> None:
+    """Marks a flow run Crashed that a worker claimed and did not start in this time. Applied once per server.
+
+    No other worker takes it: the one that claimed it was killed in that moment. For workers that start processes only,
+    since a Kubernetes job may rightly wait for a node for hours.
+    """
+    _crash(
+        UNSTARTED,
+        "A flow run that a worker claimed and did not start is taken by no other; Crashed, it can be retried.",
+        after=("Pending", "Submitting", "InfrastructurePending"),
+        unless=("Running", "Retrying", "heartbeat", *_ENDS, *_WITHOUT_PROCESS),
+        within=seconds,
+        message=f"not started {seconds} s after a worker had claimed it: that worker is gone; retry it",
+    )
+
+
+def _crash(
+    name: str, description: str, *, after: Iterable[str], unless: Iterable[str], within: int, message: str
+) -> None:
     apply(
         Automation(
-            name=ZOMBIES,
-            description="A flow run that sends no heartbeat any more has lost its process; Crashed, it can be retried.",
+            name=name,
+            description=description,
             trigger=EventTrigger(
-                after={"prefect.flow-run.heartbeat"},
-                expect={f"prefect.flow-run.{sign}" for sign in _SIGNS},
+                after={f"prefect.flow-run.{event}" for event in after},
+                expect={f"prefect.flow-run.{event}" for event in unless},
                 match={"prefect.resource.id": "prefect.flow-run.*"},
                 for_each={"prefect.resource.id"},
                 posture=Posture.Proactive,
                 threshold=1,
-                within=timedelta(seconds=silence),
+                within=timedelta(seconds=within),
             ),
-            actions=[
-                ChangeFlowRunState(
-                    state=StateType.CRASHED,
-                    message=f"no heartbeat for {silence} s: its process is gone; retry it",
-                )
-            ],
+            actions=[ChangeFlowRunState(state=StateType.CRASHED, message=message)],
         )
     )
 

@@ -30,6 +30,8 @@ POOL = "spot-local"
 POOLS = ("gpu", "cpu", "api")
 """Work pools of the topology in ``deployments/pools``."""
 HEARTBEAT_SECONDS = 30  # the least that Prefect allows
+START_SECONDS = 180
+"""A flow's process starts within this time, on a busy machine too; else the worker that claimed its run is gone."""
 _CLIENT_RETRIES = 7  # with doubled waits: four minutes
 _SERVER_START_SECONDS = 180
 _WORKER_QUERY_SECONDS = 2  # Prefect's default is 10, and a stage of a deployment waits for it
@@ -204,11 +206,14 @@ def _deployed_state() -> str:
 
 
 def _deploy(*, pools: bool) -> None:
-    """Makes the work pools, the deployments, the limit of the GPU and the automation; what is there is brought up to date,
+    """Makes the work pools, the deployments, the limit of the GPU and the automations; what is there is brought up to date,
     but for the limit, which is left as it is."""
+    from deployments.automations import apply_unstarted_automation  # noqa: PLC0415
+
     for pool in POOLS if pools else (POOL,):
         prefect("work-pool", "create", pool, "--type", "process", "--overwrite")
     deploy_flows(POOLS_FILE if pools else _FILE)
+    apply_unstarted_automation(START_SECONDS)
 
 
 def deploy_flows(file: Path) -> None:

@@ -11,8 +11,8 @@ import httpx2
 import psutil
 import pytest
 
-from deployments.automations import FAILURES, MISSED_HEARTBEATS, ZOMBIES
-from deployments.local import HEARTBEAT_SECONDS
+from deployments.automations import FAILURES, MISSED_HEARTBEATS, UNSTARTED, ZOMBIES
+from deployments.local import HEARTBEAT_SECONDS, START_SECONDS
 from deployments.schedules import SLUG
 from tests.e2e.conftest import Pipeline, eventually
 from tests.e2e.wrong_responses import KEY, paid_oracle, store_secret, wrong_responses
@@ -83,7 +83,7 @@ def test_what_is_asked_for_is_made_once_and_a_failed_run_is_told_of_once(
     wanted = ("--notify", receiver.url, "--schedule", "0 2 * * *", "--timezone", "Europe/Berlin")
     up(pipeline, *wanted)
     first = applied(pipeline)
-    assert set(first["automations"]) == {ZOMBIES, FAILURES}
+    assert set(first["automations"]) == {ZOMBIES, UNSTARTED, FAILURES}
     [(slug, _, _, times)] = first["schedules"]
     assert (slug, times["cron"], times["timezone"]) == (SLUG, "0 2 * * *", "Europe/Berlin")
     up(pipeline, *wanted)
@@ -159,6 +159,19 @@ def test_a_run_whose_processes_were_all_killed_is_crashed_and_told_of(
     assert (told["run"], told["state"]) == ("killed", "Crashed")
     assert "no heartbeat for" in told["reason"]
     up(pipeline)  # the worker
+
+
+def test_a_run_whose_worker_was_killed_before_it_started_is_crashed_and_can_be_retried(pipeline: Pipeline):
+    up(pipeline)
+    later = {"type": "SCHEDULED", "state_details": {"scheduled_time": "2999-01-01T00:00:00Z"}}
+    deployment = pipeline.ask("deployments/name/spot/full")["id"]
+    run = pipeline.ask(
+        f"deployments/{deployment}/create_flow_run", {"state": later, "parameters": {"dry_run": True}}
+    )["id"]
+    pipeline.set_state(run, "PENDING", "Submitting")  # as a worker does, whose last deed it was
+    assert pipeline.ended(run, START_SECONDS + 60)["name"] == "Crashed"
+    pipeline.retry_in_ui(run)
+    eventually(lambda: pipeline.state(run) == "Completed", 120, "it runs")
 
 
 def _kill(process: psutil.Process) -> None:
