@@ -10,6 +10,7 @@ from spot_core.config.model import ModelConfig
 from spot_core.demo import STUDENT_PATH
 from spot_core.errors import OutageError, TooLongError
 from spot_core.inference import server
+from spot_core.inference.client import ModelClient
 from spot_core.inference.served import ServedModel
 from tests.spot_core.inference import fake_openai
 
@@ -68,6 +69,23 @@ def test_a_server_that_dies_is_started_again_and_every_question_answered(vllm, t
     replies = ask(tmp_path, 20)
     assert [str(reply) for reply in replies if isinstance(reply, Exception)] == []
     assert len(list((tmp_path / "logs").iterdir())) == 3
+
+
+def test_one_who_was_about_to_ask_a_server_that_died_asks_the_next_one(vllm, tmp_path, monkeypatch):
+    vllm(0, 1000)
+    clients, chat = set(), ModelClient.chat
+
+    async def slow_for_the_first(self, messages, **settings):
+        clients.add(self)
+        if messages[0]["content"].startswith("0:"):
+            while len(clients) < 2:
+                await asyncio.sleep(0.05)
+        return await chat(self, messages, **settings)
+
+    monkeypatch.setattr(ModelClient, "chat", slow_for_the_first)
+    replies = ask(tmp_path, 2)
+    assert [str(reply) for reply in replies if isinstance(reply, Exception)] == []
+    assert len(clients) == 2
 
 
 def test_two_starts_without_an_answer_are_an_outage_that_shows_the_log(vllm, tmp_path):
