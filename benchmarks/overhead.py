@@ -9,7 +9,6 @@ the worker and the start of the process. The last line is JSON.
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,8 @@ from typing import Annotated, Any
 import httpx2
 import typer
 
+from spot_core.processes.ports import free_port
+
 _ROOT = Path(__file__).resolve().parents[1]
 _SPOT = Path(sys.executable).with_name("spot")
 
@@ -29,10 +30,7 @@ class Services:
     """A server and a worker of this benchmark's own, and the command `spot` that uses them."""
 
     def __init__(self, home: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        self._api = f"http://127.0.0.1:{port}/api"
+        self._api = f"http://127.0.0.1:{free_port()}/api"
         self._env = os.environ | {"PREFECT_API_URL": self._api, "SPOT_STATE": str(home / "state")}
 
     def __enter__(self) -> "Services":

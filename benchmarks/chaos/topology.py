@@ -1,7 +1,6 @@
 """What a small installation has: PostgreSQL, Prefect's server on it, a worker, a store, and an Oracle's endpoint."""
 
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from benchmarks.chaos.processes import MARK, Family
 from benchmarks.chaos.proxy import Proxy
 from benchmarks.chaos.services import Service, Supervised, Supervisor
 from spot_core.errors import EngineError
+from spot_core.processes.ports import free_port
 from tests.e2e.postgres import Postgres
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -141,13 +141,6 @@ def _oracle(port: int) -> dict[str, Any]:
         "timeout_seconds": 60,
         "attempts": 1,
     }
-
-
-def free_port() -> int:
-    """A port of this machine that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def make_home() -> Path:

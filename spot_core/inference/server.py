@@ -2,7 +2,6 @@
 
 import logging
 import os
-import socket
 import sys
 import time
 from contextlib import ExitStack, suppress
@@ -18,6 +17,7 @@ from spot_core.devices import has_gpu
 from spot_core.errors import ConfigError, EngineError, SpotError
 from spot_core.inference.symptoms import PORT, VLLM
 from spot_core.processes.guard import GRACE_SECONDS
+from spot_core.processes.ports import free_port
 from spot_core.processes.supervised import SupervisedProcess
 
 log = logging.getLogger(__name__)
@@ -28,12 +28,6 @@ DEATH_SECONDS = 2 * GRACE_SECONDS
 _POLL_SECONDS = 0.5
 _SAY_SECONDS = 30.0
 _MOST_PORTS_LOST = 3
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class VllmServer:
@@ -60,7 +54,7 @@ class VllmServer:
 
     def __enter__(self) -> Self:
         while True:
-            self.port = _free_port()
+            self.port = free_port()
             self.process = SupervisedProcess(
                 _command(self._model_path, self._engine, self.port, self._trust_remote_code),
                 name="vLLM",

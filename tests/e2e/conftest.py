@@ -3,7 +3,6 @@
 import copy
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import httpx2
 import psutil
 import pytest
 
+from spot_core.processes.ports import free_port
 from tests.spot_core.inference.fake_openai import FakeOpenAI
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -33,10 +33,7 @@ class Pipeline:
     """What a user has: the commands `spot` and `prefect`, and the store on disk."""
 
     def __init__(self, home: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        self.api = f"http://127.0.0.1:{port}/api"
+        self.api = f"http://127.0.0.1:{free_port()}/api"
         self.store = home / "store"
         self.state_folder = home / "state"
         self.env = os.environ | {

@@ -4,7 +4,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -14,6 +13,8 @@ from types import TracebackType
 from typing import Self
 
 import psutil
+
+from spot_core.processes.ports import free_port
 
 _START_SECONDS = 60
 _STOP_SECONDS = 30
@@ -45,9 +46,7 @@ class Postgres:
         self._system_user = "postgres" if os.geteuid() == 0 else None
         self._user = user
         self._password = password or secrets.token_urlsafe(16)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         # Not below pytest's own folder: that is closed to other users.
         self.folder = Path(tempfile.mkdtemp(prefix="spot-postgres-"))
         self.log = self.folder / "server.log"

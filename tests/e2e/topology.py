@@ -7,7 +7,6 @@ the Dockerfile as it stands, so that a mistake there shows here.
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -20,18 +19,13 @@ import httpx2
 import psutil
 import yaml
 
+from spot_core.processes.ports import free_port
 from tests.docker.dockerfile import REPOSITORY, entrypoint, environment, health_command
 from tests.e2e.postgres import Postgres
 
 BIN = Path(sys.executable).parent
 _READY_SECONDS = 240
 _STOP_SECONDS = 60
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Topology:
@@ -58,8 +52,8 @@ class Topology:
         self.logs = home / "logs"
         self.logs.mkdir(parents=True)
         self.secrets = _new_secrets(home)
-        self.port = _free_port()
-        self._health_ports = {name: _free_port() for name in self._services}
+        self.port = free_port()
+        self._health_ports = {name: free_port() for name in self._services}
         self.postgres = Postgres(user="prefect", password=self.secrets["POSTGRES_PASSWORD"])
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         user, _, password = self.secrets["PREFECT_API_AUTH_STRING"].partition(":")

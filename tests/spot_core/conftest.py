@@ -11,6 +11,7 @@ from pathlib import Path
 import boto3
 import pytest
 
+from spot_core.processes.ports import free_port
 from tests.spot_core.s3_server import KEY, SECRET
 
 _NUMBERS = itertools.count()
@@ -19,9 +20,7 @@ _NUMBERS = itertools.count()
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory):
     """Address of an S3 server; the environment says how to use it, to this process and to those it starts."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     log = tmp_path_factory.mktemp("s3") / "server.log"
     address = f"http://127.0.0.1:{port}"
     known = {"AWS_ENDPOINT_URL": address, "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}

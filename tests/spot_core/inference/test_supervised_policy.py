@@ -15,6 +15,7 @@ from spot_core.errors import ConfigError, EngineError
 from spot_core.inference import server
 from spot_core.inference.policy import Policy, Request
 from spot_core.pipeline.rollout import sample_responses
+from spot_core.processes.ports import free_port
 from tests.spot_core.inference import fake_openai
 
 SAMPLING = SamplingConfig(max_new_tokens=10)
@@ -145,9 +146,9 @@ def test_the_real_command_sends_no_defaults_of_the_model_and_listens_on_this_mac
 def test_a_port_that_another_server_took_leads_to_another_port(tmp_path, vllm, fake, monkeypatch, caplog):
     """The other one answers for its health as ours would: it must not be taken for ours."""
     vllm(1000, 1000)
-    taken, free = urlsplit(fake.base_url).port, server._free_port()
+    taken, free = urlsplit(fake.base_url).port, free_port()
     ports = iter([taken, free])
-    monkeypatch.setattr(server, "_free_port", lambda: next(ports))
+    monkeypatch.setattr(server, "free_port", lambda: next(ports))
     started = server.VllmServer(tmp_path, ENGINE, log_path=tmp_path / "log")
     with caplog.at_level("WARNING"), started:
         assert (started.port, started.ports_lost) == (free, 1)
@@ -159,7 +160,7 @@ def test_a_port_that_another_server_took_leads_to_another_port(tmp_path, vllm, f
 
 def test_ports_that_are_always_taken_end_in_an_error_that_says_so(tmp_path, vllm, fake, monkeypatch):
     vllm(*9 * [1000])
-    monkeypatch.setattr(server, "_free_port", lambda: urlsplit(fake.base_url).port)
+    monkeypatch.setattr(server, "free_port", lambda: urlsplit(fake.base_url).port)
     started = server.VllmServer(tmp_path, ENGINE, log_path=tmp_path / "log")
     with pytest.raises(EngineError, match="its port is in use by another process"), started:
         pass

@@ -10,7 +10,6 @@ import json
 import logging
 import multiprocessing
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from spot_core.errors import SpotError
+from spot_core.processes.ports import free_port
 from spot_core.training.job import TrainingJob
 
 ROOT = Path(__file__).parents[3]
@@ -93,12 +93,6 @@ def _train_all(jobs: Sequence[TrainingJob], rank: int, port: int) -> None:
     dist.destroy_process_group()
 
 
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
 def main(paths: list[str]) -> int:
     # Before the fork, once for all ranks; the second is what DeepSpeed imports when first used.
     for module in (
@@ -111,7 +105,7 @@ def main(paths: list[str]) -> int:
     jobs = [TrainingJob.model_validate_json(Path(path).read_text(encoding="utf-8")) for path in paths]
     for ranks in sorted({job.settings.ranks for job in jobs}):
         group = [job for job in jobs if job.settings.ranks == ranks]
-        port, fork = _free_port(), multiprocessing.get_context("fork")
+        port, fork = free_port(), multiprocessing.get_context("fork")
         processes = [fork.Process(target=_train_all, args=(group, rank, port)) for rank in range(ranks)]
         for process in processes:
             process.start()
