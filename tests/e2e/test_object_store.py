@@ -7,13 +7,13 @@ import pytest
 from spot_core.runs import Run
 from tests.e2e.conftest import Pipeline
 from tests.e2e.wrong_responses import wrong_responses
-from tests.spot_core.conftest import Keeper, make_bucket, s3_server  # noqa: F401
-from tests.spot_core.s3_server import SECRET
+from tests.s3_server import SECRET
+from tests.stores import Keeper
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
-def test_a_machine_that_forgot_everything_reuses_what_is_in_the_bucket(make_bucket, tmp_path, monkeypatch):  # noqa: F811
+def test_a_machine_that_forgot_everything_reuses_what_is_in_the_bucket(make_bucket, tmp_path, monkeypatch):
     scratch = tmp_path / "scratch"
     monkeypatch.setenv("SPOT_SCRATCH", str(scratch))
     location = f"s3://{make_bucket()}/spot"

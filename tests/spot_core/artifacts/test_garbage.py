@@ -11,7 +11,7 @@ from spot_core.artifacts.remote.lease import Holder
 from spot_core.config.spot import SpotConfig
 from spot_core.runs import Run, used_artifacts
 from tests.spot_core.artifacts.writing import RECIPE, row, start
-from tests.spot_core.conftest import Keeper
+from tests.stores import Keeper
 
 LATER = 2 * 3600.0
 MONTHS = 100 * 86_400.0

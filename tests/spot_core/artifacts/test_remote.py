@@ -15,7 +15,7 @@ from spot_core.artifacts.remote.objects import Objects
 from spot_core.errors import ArtifactError, ConfigError
 from spot_core.oracles.replies import ReplyJournal
 from tests.spot_core.artifacts.writing import RECIPE, row, start, write
-from tests.spot_core.conftest import Keeper
+from tests.stores import Keeper
 
 LEASE = 3.0
 FILES = 8

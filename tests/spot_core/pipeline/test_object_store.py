@@ -6,8 +6,8 @@ import shutil
 from spot_core.pipeline import stages
 from spot_core.report.summary import write_summary
 from spot_core.runs import Run
-from tests.spot_core.conftest import Keeper
 from tests.spot_core.pipeline.miniature import run_stages
+from tests.stores import Keeper
 
 
 def test_each_stage_may_be_on_a_machine_that_knows_nothing_but_the_bucket(

@@ -12,7 +12,7 @@ import boto3
 import pytest
 
 from spot_core.processes.ports import free_port
-from tests.spot_core.s3_server import KEY, SECRET
+from tests.s3_server import KEY, SECRET
 
 _NUMBERS = itertools.count()
 
