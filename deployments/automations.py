@@ -1,4 +1,4 @@
-"""Automations as code: runs without a process are Crashed, and runs that fail are told of."""
+"""Automations as code: runs without a process come to an end, and runs that fail are told of."""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -14,8 +14,12 @@ from flows.waiting import WAITS
 
 ZOMBIES = "spot: runs without heartbeat are Crashed"
 UNSTARTED = "spot: runs that were claimed and did not start are Crashed"
+UNENDED = "spot: runs that are cancelled and do not end are Cancelled"
 FAILURES = "spot: runs that fail are told of"
-MISSED_HEARTBEATS = 3
+MISSED_HEARTBEATS = 10
+"""More than a server is away in the four minutes that a flow bears: else it would take a living run for a dead one."""
+CANCEL_SECONDS = 120
+"""A run that is cancelled ends within this time, with the replies that are under way and its upload."""
 _ENDS = ("Completed", "Failed", "TimedOut", "Cancelled", "Crashed", WAITS)
 _WITHOUT_PROCESS = ("Suspended", "Paused", "AwaitingRetry", "AwaitingConcurrencySlot")
 """States of a run that no process belongs to until it is resumed or started again."""
@@ -28,7 +32,7 @@ def apply_zombie_automation(heartbeat_seconds: int) -> None:
     `prefect flow-run retry` refuses a running one. A run that is queued has sent none yet, and is left alone.
     """
     silence = MISSED_HEARTBEATS * heartbeat_seconds
-    _crash(
+    _end(
         ZOMBIES,
         "A flow run that sends no heartbeat any more has lost its process; Crashed, it can be retried.",
         after=("heartbeat",),
@@ -44,7 +48,7 @@ def apply_unstarted_automation(seconds: int) -> None:
     No other worker takes it: the one that claimed it was killed in that moment. For workers that start processes only,
     since a Kubernetes job may rightly wait for a node for hours.
     """
-    _crash(
+    _end(
         UNSTARTED,
         "A flow run that a worker claimed and did not start is taken by no other; Crashed, it can be retried.",
         after=("Pending", "Submitting", "InfrastructurePending"),
@@ -54,8 +58,31 @@ def apply_unstarted_automation(seconds: int) -> None:
     )
 
 
-def _crash(
-    name: str, description: str, *, after: Iterable[str], unless: Iterable[str], within: int, message: str
+def apply_unended_automation() -> None:
+    """Marks a flow run Cancelled that was cancelled and whose process and worker are both gone. Applied once per server.
+
+    Prefect lets a run that is being cancelled become nothing else, so the other automations cannot end it.
+    """
+    _end(
+        UNENDED,
+        "A flow run that is being cancelled and does not end has lost its process and its worker.",
+        after=("Cancelling",),
+        unless=_ENDS,
+        within=CANCEL_SECONDS,
+        message=f"not ended {CANCEL_SECONDS} s after it was cancelled: its process is gone",
+        state=StateType.CANCELLED,
+    )
+
+
+def _end(
+    name: str,
+    description: str,
+    *,
+    after: Iterable[str],
+    unless: Iterable[str],
+    within: int,
+    message: str,
+    state: StateType = StateType.CRASHED,
 ) -> None:
     apply(
         Automation(
@@ -70,7 +97,7 @@ def _crash(
                 threshold=1,
                 within=timedelta(seconds=within),
             ),
-            actions=[ChangeFlowRunState(state=StateType.CRASHED, message=message)],
+            actions=[ChangeFlowRunState(state=state, message=message)],
         )
     )
 

@@ -108,6 +108,9 @@ def _environment() -> dict[str, str]:
         "PREFECT_WORKER_QUERY_SECONDS": str(_WORKER_QUERY_SECONDS),
         # The default keeps leases in memory: a slot held while the server is restarted would never be free again.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+        # A week, not a minute: of a run that was going on when the machine was switched off, the server finds out when it is
+        # started again, and only by what it expected then.
+        "PREFECT_SERVER_EVENTS_EXPIRED_BUCKET_BUFFER": "P7D",
         # A run goes on while the server or its database is away for some minutes; by default, for one and for none.
         "PREFECT_CLIENT_MAX_RETRIES": str(_CLIENT_RETRIES),
         "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500",
@@ -201,6 +204,7 @@ def _deployed_state() -> str:
     """What the deployments were made from; they are made again when it changes."""
     sources = [_FILE, *sorted((REPOSITORY / "flows").glob("*.py"))]
     sources += sorted((REPOSITORY / "spot_core" / "config").glob("*.py"))
+    sources += sorted((REPOSITORY / "deployments").glob("*.py"))
     sources += sorted((REPOSITORY / "deployments").glob("**/*.y*ml"))
     return "|".join(f"{p.name}:{p.stat().st_mtime_ns}" for p in sources)
 
@@ -217,12 +221,13 @@ def _deploy(*, pools: bool) -> None:
 
 
 def deploy_flows(file: Path) -> None:
-    """Makes the deployments of a file for `prefect deploy`, the limit of the GPU and the automation."""
-    from deployments.automations import apply_zombie_automation  # noqa: PLC0415
+    """Makes the deployments of a file for `prefect deploy`, the limit of the GPU and the automations."""
+    from deployments.automations import apply_unended_automation, apply_zombie_automation  # noqa: PLC0415
 
     prefect("deploy", "--all", "--prefect-file", str(file.relative_to(REPOSITORY)))
     _create_gpu_limit()
     apply_zombie_automation(HEARTBEAT_SECONDS)
+    apply_unended_automation()
 
 
 def _create_gpu_limit() -> None:

@@ -12,9 +12,10 @@ from prefect.runtime import flow_run
 from flows.dispatching import cancel_children, cancel_own_children, wait_for_living_children
 from flows.monitor import monitored
 from flows.stages import ensure, run_elsewhere, stages_from
-from flows.waiting import agree, first_attempt, this_run
+from flows.waiting import agree, first_attempt, suspend, this_run
 from spot_core.config.base import given
 from spot_core.config.spot import STAGES, SpotConfig, SpotOverrides, StageName
+from spot_core.errors import PersonNeededError
 from spot_core.pipeline.resolve import Resolver
 from spot_core.runs import Run
 from tasks.cancellation import heed_cancellation
@@ -63,13 +64,22 @@ def spot(
     if not first_attempt():
         wait_for_living_children()
     patiently(agree, run)
-    with monitored(run):
-        prepare(run.name, settings.store, run_elsewhere(settings.dispatch))
-        for stage in STAGES:
-            if stage in NEED_PAIRS and (reason := Resolver(run).nothing_to_train_on()):
-                get_run_logger().warning("stage %s is skipped: %s", stage, reason)
-                patiently(run.skip, stage, reason)
-                continue
-            ensure(stage, run.name, settings.store)
-            run = Run.open(settings.store, run.name)
-        return summarise(run.name, settings.store)
+    try:
+        with monitored(run):
+            return _make(run)
+    except PersonNeededError as needed:
+        suspend(needed)
+
+
+def _make(run: Run) -> dict[str, Any]:
+    """Has every stage done; returns the run's summary."""
+    store = run.config.store
+    prepare(run.name, store, run_elsewhere(run.config.dispatch))
+    for stage in STAGES:
+        if stage in NEED_PAIRS and (reason := patiently(Resolver(run).nothing_to_train_on)):
+            get_run_logger().warning("stage %s is skipped: %s", stage, reason)
+            patiently(run.skip, stage, reason)
+            continue
+        ensure(stage, run.name, store)
+        run = patiently(Run.open, store, run.name)
+    return summarise(run.name, store)

@@ -24,6 +24,7 @@ from spot_core.pipeline.oracle_recipe import served_by
 from spot_core.pipeline.resolve import Resolver
 from spot_core.pipeline.rollout import has_responses
 from spot_core.runs import Run
+from tasks.patience import patiently
 
 LEASE_SECONDS = 60  # the least that Prefect allows
 _ASK_SECONDS = 2.0
@@ -37,9 +38,9 @@ def gpu_for(stage: StageName, run_name: str, store: str) -> Iterator[None]:
     Raises:
         ConfigError: the limit that `dispatch.gpu_limit` names does not exist.
     """
-    run = Run.open(store, run_name)
+    run = patiently(Run.open, store, run_name)
     limit = run.config.dispatch.gpu_limit
-    if limit is None or not uses_gpu(run.config, stage) or Resolver(run).complete(stage):
+    if limit is None or not uses_gpu(run.config, stage) or patiently(Resolver(run).complete, stage):
         yield
         return
     held = _wait_for(limit, stage)

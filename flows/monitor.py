@@ -12,13 +12,13 @@ import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
-from prefect.exceptions import ObjectNotFound, Pause, PrefectHTTPStatusError, TerminationSignal
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError, TerminationSignal
 from prefect.logging import get_run_logger
 
 from flows.observe import StageRuns, link
 from flows.waiting import this_run
 from spot_core.config.spot import StageName
-from spot_core.errors import ArtifactError, ConfigError
+from spot_core.errors import ArtifactError, ConfigError, PersonNeededError
 from spot_core.report.run_page import run_page
 from spot_core.report.status import RunState, RunStatus, Seen, earlier_seconds, status_of
 from spot_core.runs import Run
@@ -59,7 +59,7 @@ def monitored(run: Run) -> Iterator[None]:
     try:
         yield
         outcome = ("complete", "")
-    except Pause:
+    except PersonNeededError:
         outcome = ("waits", "")
         raise
     except TerminationSignal as signal:

@@ -60,9 +60,9 @@ class StageRuns:
         return {stage: self._seen(run) for stage, run in self._newest().items()}
 
     def alone_since(self, flow_run: FlowRun) -> dict[StageName, Seen]:
-        """Stages of the same run that were run by themselves after this flow run had begun, the newest last."""
-        since = flow_run.start_time or flow_run.expected_start_time
-        wanted = FlowRunFilter(start_time=FlowRunFilterStartTime(after_=since))
+        """Stages of the same run that were run by themselves after this flow run had ended, the newest last."""
+        assert flow_run.state is not None
+        wanted = FlowRunFilter(start_time=FlowRunFilterStartTime(after_=flow_run.state.timestamp))
         name = run_name_of(flow_run)
         later = [
             one

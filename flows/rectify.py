@@ -7,6 +7,7 @@ from flows.gpu import gpu_for
 from flows.stage import STAGE_OPTIONS, begin
 from flows.waiting import agree, end_waiting
 from spot_core.runs import Run
+from tasks.patience import patiently
 from tasks.rectify import rectify_failures
 
 
@@ -17,7 +18,7 @@ def rectify(run_name: str, store: str = "artifacts", refresh: bool = False) -> S
     Where it cannot go on without a person it is suspended, until someone resumes it.
     """
     begin("rectify", run_name, store, refresh=refresh)
-    agree(Run.open(store, run_name))
+    patiently(agree, patiently(Run.open, store, run_name))
     with gpu_for("rectify", run_name, store):
         needed = rectify_failures(run_name, store)
-    return None if needed is None else end_waiting(Run.open(store, run_name), "rectify", needed)
+    return None if needed is None else end_waiting(patiently(Run.open, store, run_name), "rectify", needed)

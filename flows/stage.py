@@ -8,6 +8,7 @@ from spot_core.pipeline.resolve import Resolver
 from spot_core.runs import Run
 from tasks.cancellation import heed_cancellation
 from tasks.console import outlive_reader
+from tasks.patience import patiently
 
 STAGE_OPTIONS: dict[str, Any] = {
     "flow_run_name": "{run_name}",
@@ -21,10 +22,10 @@ def begin(stage: StageName, run_name: str, store: str, *, refresh: bool) -> None
     heed_cancellation()
     if not refresh:
         return
-    run, this = Run.open(store, run_name), str(this_run().id)
+    run, this = patiently(Run.open, store, run_name), str(this_run().id)
     if this in run.record.heard:
         return
-    for node in Resolver(run).stage(stage):
+    for node in patiently(Resolver(run).stage, stage):
         if node.recipe is not None and node.recipe.stage == stage:
-            run.ask_anew(node.recipe, again=True)
-    run.hear(this)
+            patiently(run.ask_anew, node.recipe, again=True)
+    patiently(run.hear, this)

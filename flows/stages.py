@@ -9,7 +9,7 @@ from flows.filter import filter
 from flows.rectify import rectify
 from flows.rollout import rollout
 from flows.train import train
-from flows.waiting import WAITS, of_this_attempt, suspend
+from flows.waiting import WAITS, needed_by, of_this_attempt
 from spot_core.config.dispatch import DispatchConfig
 from spot_core.config.spot import STAGES, StageName
 from spot_core.errors import ConfigError
@@ -21,21 +21,33 @@ STAGE_FLOWS = {"rollout": rollout, "filter": filter, "rectify": rectify, "train"
 
 
 def ensure(stage: StageName, run_name: str, store: str) -> None:
-    """Runs a stage unless the store has all of it; suspends the flow where the stage needs a person.
+    """Runs a stage unless the store has all of it.
 
     When the flow is retried or resumed, Prefect answers for each subflow that completed before without running it. The
     store knows better: if something is still missing after that, the stage runs under a new flow run.
+
+    Raises:
+        PersonNeededError: the stage cannot go on without one.
     """
-    while not (resolver := Resolver(Run.open(store, run_name))).complete(stage):
+    while True:
+        resolver, complete = patiently(_look, stage, run_name, store)
+        if complete:
+            break
         get_run_logger().info("stage %s: making what is missing", stage)
         state = _run(stage, resolver.run, store)
         if not of_this_attempt(state):
             continue
-        run = Run.open(store, run_name)
+        made, complete = patiently(_look, stage, run_name, store)
         if state.name == WAITS:
-            suspend(run.record.waits[stage])
-        assert Resolver(run).complete(stage), f"stage {stage} completed without its artifact"
+            raise needed_by(made.run, stage)
+        assert complete, f"stage {stage} completed without its artifact"
     patiently(record_use, resolver, stage)
+
+
+def _look(stage: StageName, run_name: str, store: str) -> tuple[Resolver, bool]:
+    """What the store says of the run now, and whether all of the stage is there."""
+    resolver = Resolver(Run.open(store, run_name))
+    return resolver, resolver.complete(stage)
 
 
 def _run(stage: StageName, run: Run, store: str) -> State:

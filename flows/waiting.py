@@ -16,7 +16,8 @@ from prefect.states import Completed, State
 from flows.client import own_client
 from spot_core.config.spot import StageName
 from spot_core.errors import PersonNeededError
-from spot_core.runs import Run, Wait
+from spot_core.runs import Run
+from tasks.patience import patiently
 from tasks.publish import publish
 
 WAITS = "WaitsForPerson"
@@ -69,27 +70,36 @@ def end_waiting(run: Run, stage: StageName, needed: PersonNeededError) -> State:
         Pause: the flow run is suspended.
         PersonNeededError: see `suspend`.
     """
-    run.wait(stage, needed)
+    patiently(run.wait, stage, needed)
     if this_run().parent_task_run_id is None:
-        suspend(run.record.waits[stage])
+        suspend(needed)
     return Completed(name=WAITS, message=str(needed))
 
 
-def suspend(wait: Wait) -> NoReturn:
+def needed_by(run: Run, stage: StageName) -> PersonNeededError:
+    """What a stage ended for that is in state `WAITS`."""
+    wait = run.record.waits[stage]
+    return PersonNeededError(wait.message, page=wait.page, wait_days=wait.wait_days, key=wait.key)
+
+
+def suspend(needed: PersonNeededError) -> NoReturn:
     """Suspends this flow run until a person resumes it.
+
+    To be the last thing that the flow does: a heartbeat after it would be taken for a sign of life, and the run for dead
+    when no other follows.
 
     Raises:
         Pause: the flow run is suspended; Prefect's own, and the way to leave the flow.
         PersonNeededError: this flow run is no deployment's, so Prefect could not run it again.
     """
     if this_run().deployment_id is None:
-        raise PersonNeededError(wait.message, page=wait.page, wait_days=wait.wait_days, key=wait.key)
+        raise needed
     how = (
         f"\n\n**Resume** with the button of this flow run, or in a terminal:\n\n```text\nspot resume {this_run().id}\n```"
-        f"\n\nAfter {wait.wait_days:g} days the run fails; nothing is lost then, and a retry waits again."
+        f"\n\nAfter {needed.wait_days:g} days the run fails; nothing is lost then, and a retry waits again."
     )
-    publish(PAGE, f"# Waits for a person\n\n{wait.page}{how}", description=wait.message)
+    publish(PAGE, f"# Waits for a person\n\n{needed.page}{how}", description=str(needed))
     round_ = len(this_run().empirical_policy.pause_keys or ()) + 1
-    timeout = timedelta(days=wait.wait_days).total_seconds()
-    suspend_flow_run(key=f"{round_}:{wait.key or ''}", timeout=round(timeout))
+    timeout = timedelta(days=needed.wait_days).total_seconds()
+    suspend_flow_run(key=f"{round_}:{needed.key or ''}", timeout=round(timeout))
     raise AssertionError("a pause key that is new suspends the flow run")

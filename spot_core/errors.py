@@ -41,6 +41,10 @@ class ArtifactError(SpotError, RuntimeError):
     """An artifact is missing, incomplete or does not match its manifest."""
 
 
+class StoreAwayError(ArtifactError):
+    """An object store that answered before does not now, or says that it cannot for the moment. What was done is kept."""
+
+
 class StorageError(SpotError, RuntimeError):
     """A file cannot be written: its file system is full or read-only. What was finished is kept."""
 

@@ -19,8 +19,8 @@ from prefect.logging import get_logger
 from prefect.states import Cancelled
 
 LOOK_SECONDS = 5.0
-WORKER_SECONDS = 10.0
-"""How long the worker has for it."""
+WORKER_SECONDS = 45.0
+"""How long a worker has for it that may live: Prefect's gives a process 30 s to end, and unwinding takes as long."""
 _heeding = threading.Event()
 
 
@@ -37,10 +37,11 @@ def heed_cancellation(*, first: Callable[[], None] | None = None) -> None:
     if flow_run_id is None or _heeding.is_set():
         return
     _heeding.set()
-    threading.Thread(target=_watch, args=(UUID(flow_run_id), first), daemon=True).start()
+    arguments = (UUID(flow_run_id), os.getppid(), first)
+    threading.Thread(target=_watch, args=arguments, daemon=True).start()
 
 
-def _watch(flow_run_id: UUID, first: Callable[[], None] | None) -> None:
+def _watch(flow_run_id: UUID, worker: int, first: Callable[[], None] | None) -> None:
     since: float | None = None
     with get_client(sync_client=True) as client:
         while True:
@@ -50,7 +51,10 @@ def _watch(flow_run_id: UUID, first: Callable[[], None] | None) -> None:
                     since = None
                     continue
                 since = since or time.monotonic()
-                if time.monotonic() - since >= WORKER_SECONDS:
+                gone = (
+                    os.getppid() != worker
+                )  # as a container's own process, it has another parent and learns nothing here
+                if gone or time.monotonic() - since >= WORKER_SECONDS:
                     if first is not None:
                         first()
                     _end(client, flow_run_id)

@@ -1,4 +1,4 @@
-"""What mends itself is tried again without a person: Prefect's server is away, or the store is full or read-only for a while.
+"""What mends itself is tried again without a person: Prefect's server or the store is away, full or read-only for a while.
 
 What was done before is kept, so that trying again costs little. Everything else fails at once and is left to a person.
 """
@@ -15,7 +15,7 @@ from prefect.logging import get_run_logger
 from prefect.states import State
 from prefect.tasks import Task
 
-from spot_core.errors import StorageError
+from spot_core.errors import StorageError, StoreAwayError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -29,7 +29,7 @@ def mends_itself(error: object) -> bool:
     match error:
         case PrefectHTTPStatusError():
             return error.response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR  # its database is away
-        case httpx.TransportError() | StorageError():
+        case httpx.TransportError() | StorageError() | StoreAwayError():
             return True
         case OSError():
             return error.errno in _STORE_TROUBLE

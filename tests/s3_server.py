@@ -28,6 +28,10 @@ class S3:
             return _refuse(start_response, "403 Forbidden", "InvalidAccessKeyId", "no such key is known")
         if reads:
             return self._moto(environ, start_response)
+        if path.startswith("/failing") and path.endswith(".bin"):
+            return _refuse(start_response, "500 Internal Server Error", "InternalError", "try again later")
+        if path.startswith("/refusing") and path.endswith(".bin"):
+            return _refuse(start_response, "400 Bad Request", "InvalidRequest", "never")
         if path.startswith("/slow") and path.endswith(".bin"):
             time.sleep(0.3)
         # Before it is anybody's turn: a client that is paused while it sends must not keep the others out.

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 _SETTLE_SECONDS = 3.0  # Prefect marks a run Crashed that is retried within a second of its end
 _LOST_SECONDS = 15.0  # how long a run may be Running or Pending without a process
-_HEARTBEATS_SECONDS = 240.0  # within which the automation must have noticed
+_HEARTBEATS_SECONDS = 480.0  # within which the automation must have noticed
 _FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 

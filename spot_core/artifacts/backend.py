@@ -41,6 +41,9 @@ class Backend(Protocol):
     def completed(self, stage: str, key: str, wanted: Callable[[int], bool]) -> Iterator[Found]:
         """Generations of an artifact that have a manifest, newest first."""
 
+    def manifest(self, stage: str, key: str, generation: int) -> Manifest | None:
+        """What a completed artifact says of itself, without a look at its files; None if there is none."""
+
     def lease(self, stage: str, key: str) -> AbstractContextManager["Held"]:
         """The right to write an artifact; waits, saying so, while somebody else has it."""
 

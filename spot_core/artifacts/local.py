@@ -46,6 +46,10 @@ class LocalBackend:
             problem = self._damage(folder, manifest)
             yield Found(generation, None if problem else Artifact(folder, manifest), problem)
 
+    def manifest(self, stage: str, key: str, generation: int) -> Manifest | None:
+        """See `Backend.manifest`."""
+        return read_manifest(self.root / stage / key / str(generation))
+
     def _damage(self, folder: Path, manifest: Manifest) -> str:
         for entry in [*manifest.parts, *manifest.files]:
             if not self._files.match(folder / entry.path, size=entry.bytes, sha256=entry.sha256):

@@ -8,6 +8,7 @@ from pathlib import Path
 from spot_core.artifacts.artifact import Artifact
 from spot_core.artifacts.backend import Backend, Found
 from spot_core.artifacts.local import LocalBackend
+from spot_core.artifacts.manifest import Manifest
 from spot_core.artifacts.packages import warn_about_differences
 from spot_core.artifacts.recipe import Recipe
 from spot_core.artifacts.writer import ArtifactWriter
@@ -99,14 +100,28 @@ class ArtifactStore:
         """
         found = self._found(stage, key, generation)
         if found is None:
-            raise ArtifactError(
-                f"{self.location}/{stage}/{key}/{generation} is no complete artifact any more: run stage {stage!r} again"
-            )
+            raise self._gone(stage, key, generation)
         if found.artifact is None:
             raise ArtifactError(
                 f"artifact {stage}/{key} is damaged ({found.problem}): run stage {stage!r} again"
             )
         return found.artifact
+
+    def manifest(self, stage: str, key: str, generation: int) -> Manifest:
+        """What the artifact of this very generation says of itself; its files, which may be large, are not looked at.
+
+        Raises:
+            ArtifactError: it is not there any more.
+        """
+        manifest = self.backend.manifest(stage, key, generation)
+        if manifest is None:
+            raise self._gone(stage, key, generation)
+        return manifest
+
+    def _gone(self, stage: str, key: str, generation: int) -> ArtifactError:
+        return ArtifactError(
+            f"{self.location}/{stage}/{key}/{generation} is no complete artifact any more: run stage {stage!r} again"
+        )
 
     def next_generation(self, recipe: Recipe) -> int:
         """The generation that a refresh of this recipe writes: one above the newest complete one."""

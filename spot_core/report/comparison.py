@@ -5,8 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from spot_core.artifacts import Artifact
-from spot_core.artifacts.manifest import MANIFEST, Manifest
-from spot_core.errors import ArtifactError
+from spot_core.artifacts.manifest import Manifest
 from spot_core.report.markdown import cell, percent, points, table
 from spot_core.report.run_page import dollars
 from spot_core.report.summary import paired_change
@@ -155,15 +154,7 @@ class _Made:
 
     def manifest(self, name: str) -> Manifest | None:
         used = self._run.record.used.get(name)
-        if used is None:
-            return None
-        place = f"{used.stage}/{used.key}/{used.generation}"
-        text = self._run.store.read_document(f"{place}/{MANIFEST}")
-        if text is None:
-            raise ArtifactError(
-                f"run {self._run.name}: {place} is no complete artifact any more: run stage {used.stage!r} again"
-            )
-        return Manifest.model_validate_json(text)
+        return None if used is None else self._run.store.manifest(used.stage, used.key, used.generation)
 
     def statistic(self, name: str, *path: str) -> Any:
         manifest = self.manifest(name)

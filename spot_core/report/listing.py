@@ -4,9 +4,10 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from spot_core.artifacts import ArtifactStore
+from spot_core.errors import ArtifactError, ConfigError
 from spot_core.report.status import STATUS, RunState, RunStatus, status_of, summary_if_current
 from spot_core.runs import Run
 
@@ -19,7 +20,7 @@ class ListedRun:
     created: str
     profile: str
     objective: str
-    state: RunState
+    state: RunState | Literal["unreadable"]
     stage: str | None
     """The stage that the run stands at."""
     message: str
@@ -33,13 +34,29 @@ class ListedRun:
 
 
 def list_runs(store: str | Path) -> Iterator[ListedRun]:
-    """Lines for the runs of a store, the newest first.
-
-    Raises:
-        ConfigError: a run's record cannot be read.
-    """
+    """Lines for the runs of a store, the newest first; one whose record cannot be read says why."""
     for name in ArtifactStore(store).runs():
-        yield listed(Run.open(store, name))
+        try:
+            yield listed(Run.open(store, name))
+        except (ConfigError, ArtifactError) as error:  # of another version, as a rule
+            yield _unreadable(name, error)
+
+
+def _unreadable(name: str, error: Exception) -> ListedRun:
+    return ListedRun(
+        run_name=name,
+        created="",
+        profile="",
+        objective="",
+        state="unreadable",
+        stage=None,
+        message=str(error),
+        pairs=None,
+        accuracy_before=None,
+        accuracy_after=None,
+        seconds=0.0,
+        cost_usd=0.0,
+    )
 
 
 def listed(run: Run) -> ListedRun:

@@ -182,7 +182,8 @@ def _line(
     name: StageName, record: RunRecord, config: SpotConfig, seen: Seen | None, *, after_gap: bool
 ) -> StageStatus:
     link = seen.link if seen else ""
-    going_on = seen is not None and seen.state != "completed"
+    # An attempt that failed or waits says nothing of what is there all the same: the stage was run by itself since.
+    going_on = seen is not None and seen.state in ("queued", "running")
     if name == "evaluate" and not config.evaluate.datasets:
         return StageStatus(name, "skipped", note="no data set is configured (evaluate.datasets)", link=link)
     if not after_gap and not going_on:

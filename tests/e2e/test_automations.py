@@ -2,8 +2,10 @@
 
 import json
 import os
+import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -11,8 +13,8 @@ import httpx2
 import psutil
 import pytest
 
-from deployments.automations import FAILURES, MISSED_HEARTBEATS, UNSTARTED, ZOMBIES
-from deployments.local import HEARTBEAT_SECONDS, START_SECONDS
+from deployments.automations import CANCEL_SECONDS, FAILURES, UNENDED, UNSTARTED, ZOMBIES
+from deployments.local import START_SECONDS
 from deployments.schedules import SLUG
 from tests.e2e.conftest import Pipeline, eventually
 from tests.e2e.wrong_responses import KEY, paid_oracle, store_secret, wrong_responses
@@ -83,7 +85,7 @@ def test_what_is_asked_for_is_made_once_and_a_failed_run_is_told_of_once(
     wanted = ("--notify", receiver.url, "--schedule", "0 2 * * *", "--timezone", "Europe/Berlin")
     up(pipeline, *wanted)
     first = applied(pipeline)
-    assert set(first["automations"]) == {ZOMBIES, UNSTARTED, FAILURES}
+    assert set(first["automations"]) == {ZOMBIES, UNSTARTED, UNENDED, FAILURES}
     [(slug, _, _, times)] = first["schedules"]
     assert (slug, times["cron"], times["timezone"]) == (SLUG, "0 2 * * *", "Europe/Berlin")
     up(pipeline, *wanted)
@@ -128,7 +130,7 @@ def test_deploying_anew_leaves_them_and_asking_for_something_else_changes_them(
     assert "--notify-block slack-webhook/nobody: there is no such block" in refused.stderr
 
 
-def test_a_run_whose_processes_were_all_killed_is_crashed_and_told_of(
+def test_a_run_that_was_going_on_when_the_machine_was_switched_off_is_crashed_in_the_morning_and_told_of(
     pipeline: Pipeline,
     tmp_path: Path,
     teacher: FakeOpenAI,
@@ -142,36 +144,58 @@ def test_a_run_whose_processes_were_all_killed_is_crashed_and_told_of(
     source = wrong_responses(tmp_path / "wrong.jsonl")
     watching = pipeline.start("killed", questions=source, rectify={"oracle": oracle})
     eventually(lambda: teacher.asked, 240, "the Oracle is asked")
+    run, stage = (pipeline.flow_run("killed", *flow)["id"] for flow in ((), ("rectify",)))
+    database = pipeline.state_folder / "prefect" / "prefect.db"
+    eventually(lambda: awaited(database, run) and awaited(database, stage), 60, "heartbeats were noted")
     watching.kill()
     watching.wait()
-    run = pipeline.flow_run("killed")
-    for process in [*pipeline.processes("worker", "start"), *pipeline.of_flow_runs(run["id"])]:
+    for process in [*pipeline.processes("server", "start"), *pipeline.processes("worker", "start")]:
         _kill(process)
-    assert pipeline.state(run["id"]) == "Running"
-    within = (MISSED_HEARTBEATS + 2) * HEARTBEAT_SECONDS + 30
-    eventually(lambda: pipeline.state(run["id"]) == "Crashed", within, "it is Crashed")
-    stage = pipeline.flow_run("killed", "rectify")["id"]
-    eventually(
-        lambda: pipeline.state(stage) == "Crashed", HEARTBEAT_SECONDS, "so is the stage in its process"
-    )
+    for process in pipeline.of_flow_runs(run):
+        _kill(process)
+    pass_hours(database, 9)
+    up(pipeline)
+    assert pipeline.state(run) == "Running"
+    eventually(lambda: pipeline.state(run) == "Crashed", 60, "it is Crashed")
+    eventually(lambda: pipeline.state(stage) == "Crashed", 60, "so is the stage in its process")
     eventually(lambda: receiver.received, 60, "the crash is told of")
     [told] = receiver.received
     assert (told["run"], told["state"]) == ("killed", "Crashed")
     assert "no heartbeat for" in told["reason"]
-    up(pipeline)  # the worker
 
 
-def test_a_run_whose_worker_was_killed_before_it_started_is_crashed_and_can_be_retried(pipeline: Pipeline):
+def awaited(database: Path, flow_run: str) -> bool:
+    """Whether the server waits for the next heartbeat of a flow run."""
+    with closing(sqlite3.connect(database)) as opened:
+        keys = [key for (key,) in opened.execute("SELECT bucketing_key FROM automation_bucket")]
+    return any(flow_run in key for key in keys)
+
+
+def pass_hours(database: Path, hours: int) -> None:
+    """Lets what the server waits for have been due for some hours longer."""
+    earlier = ", ".join(f'"{name}" = datetime("{name}", \'-{hours} hours\')' for name in ("start", "end"))
+    with closing(sqlite3.connect(database)) as opened, opened:
+        opened.execute(f"UPDATE automation_bucket SET {earlier}")
+
+
+def test_runs_whose_worker_was_killed_before_it_started_them_end_and_can_be_retried(pipeline: Pipeline):
     up(pipeline)
     later = {"type": "SCHEDULED", "state_details": {"scheduled_time": "2999-01-01T00:00:00Z"}}
     deployment = pipeline.ask("deployments/name/spot/full")["id"]
-    run = pipeline.ask(
-        f"deployments/{deployment}/create_flow_run", {"state": later, "parameters": {"dry_run": True}}
-    )["id"]
-    pipeline.set_state(run, "PENDING", "Submitting")  # as a worker does, whose last deed it was
-    assert pipeline.ended(run, START_SECONDS + 60)["name"] == "Crashed"
-    pipeline.retry_in_ui(run)
-    eventually(lambda: pipeline.state(run) == "Completed", 120, "it runs")
+    claimed, cancelled = (
+        pipeline.ask(
+            f"deployments/{deployment}/create_flow_run", {"state": later, "parameters": {"dry_run": True}}
+        )["id"]
+        for _ in range(2)
+    )
+    for run in (claimed, cancelled):
+        pipeline.set_state(run, "PENDING", "Submitting")  # as a worker does, whose last deed it was
+    pipeline.set_state(cancelled, "CANCELLING", "Cancelling")
+    assert pipeline.ended(cancelled, CANCEL_SECONDS + 60)["name"] == "Cancelled"
+    assert pipeline.ended(claimed, START_SECONDS + 60)["name"] == "Crashed"
+    for run in (claimed, cancelled):
+        pipeline.retry_in_ui(run)
+        eventually(lambda run=run: pipeline.state(run) == "Completed", 120, "it runs")
 
 
 def _kill(process: psutil.Process) -> None:

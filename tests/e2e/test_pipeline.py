@@ -133,9 +133,7 @@ def test_killing_flow_and_worker_loses_and_doubles_no_row(pipeline: Pipeline):
         "no vLLM server is left",
     )
     assert journal.read_bytes().startswith(kept)
-    pipeline.set_state(
-        flow_run["id"], "CRASHED", "Crashed"
-    )  # as the automation does after three missed heartbeats
+    pipeline.set_state(flow_run["id"], "CRASHED", "Crashed")  # as the automation does after missed heartbeats
     assert pipeline.command("spot", "up").returncode == 0
     retried = pipeline.command("prefect", "flow-run", "retry", flow_run["id"])
     assert retried.returncode == 0, retried.stdout + retried.stderr

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from prefect.exceptions import PrefectHTTPStatusError
 
-from spot_core.errors import ConfigError, EngineError, StorageError
+from spot_core.errors import ArtifactError, ConfigError, EngineError, StorageError, StoreAwayError
 from tasks import patience
 from tasks.patience import mends_itself, patiently
 
@@ -28,6 +28,7 @@ def answer(status: int) -> PrefectHTTPStatusError:
         OSError(errno.ENOSPC, "full"),
         OSError(errno.EROFS, "read-only"),
         StorageError("the same, as stages say it"),
+        StoreAwayError("a bucket that does not answer"),
     ],
     ids=repr,
 )
@@ -44,6 +45,7 @@ def test_an_absence_mends_itself(error: Exception):
         PermissionError(errno.EACCES, "denied"),
         ConfigError("wrong"),
         EngineError("died"),
+        ArtifactError("damaged"),
         ValueError("x"),
         None,
     ],

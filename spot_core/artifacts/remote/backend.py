@@ -58,6 +58,10 @@ class RemoteBackend:
             artifact = None if problem else self._artifact(shelf, generation, manifest)
             yield Found(generation, artifact, problem, revision)
 
+    def manifest(self, stage: str, key: str, generation: int) -> RemoteManifest | None:
+        shelf = Shelf(f"{stage}/{key}", self._objects.listing(f"{stage}/{key}"))
+        return self._manifest(shelf, generation) if shelf.complete(generation) else None
+
     def _manifest(self, shelf: Shelf, generation: int) -> RemoteManifest | None:
         relative = shelf.manifest(generation)
         name = f"{shelf.folder}/{relative}"
@@ -184,6 +188,5 @@ class RemoteBackend:
         return {n: Stored(info.bytes, info.modified) for n, info in self._objects.listing(folder).items()}
 
     def attempt(self, stage: str, key: str, generation: int) -> str | None:
-        shelf = Shelf(f"{stage}/{key}", self._objects.listing(f"{stage}/{key}"))
-        manifest = self._manifest(shelf, generation) if shelf.complete(generation) else None
+        manifest = self.manifest(stage, key, generation)
         return manifest.attempt if manifest else None

@@ -4,7 +4,7 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from spot_core.errors import ArtifactError, ConfigError, SpotError
+from spot_core.errors import ArtifactError, ConfigError, SpotError, StoreAwayError
 
 INSTALL = ".venv/bin/uv pip install --python .venv/bin/python {package}"
 _WHERE = "AWS_ENDPOINT_URL (unset: AWS) and AWS_DEFAULT_REGION say where it is"
@@ -30,10 +30,11 @@ def told(location: str, what: str, *, first: bool) -> Iterator[None]:
     Args:
         location: the store, as the user gave it.
         what: what was being done, e.g. ``reading x``.
-        first: nothing has worked yet: then the settings are to blame, later the network or the store.
+        first: nothing has worked yet in this process: then the settings are to blame, later the network or the store.
 
     Raises:
         ConfigError: wrong address, credentials, bucket, or a store that cannot do what is needed.
+        StoreAwayError: the store does not answer, or cannot for the moment.
         ArtifactError: anything else.
         ConflictError, MissingError, BusyError: for callers in this room.
     """
@@ -56,18 +57,25 @@ _LIBRARIES = ("botocore.", "aiobotocore.", "aiohttp.", "fsspec.", "s3fs.", "gcsf
 
 
 def _translated(error: Exception, location: str, what: str, *, first: bool) -> Exception:
-    return (
-        _for_this_room(error, what)
-        or _for_the_user(error, location, what)
-        or (
-            ConfigError(f"store = {location!r} cannot be used ({type(error).__name__}: {error}): {_WHERE}")
-            if first
-            else ArtifactError(
-                f"{what} in the store {location} failed ({type(error).__name__}: {error}). What was done is kept: run "
-                "the stage again"
-            )
-        )
-    )
+    if known := _for_this_room(error, what) or _for_the_user(error, location, what):
+        return known
+    said = f"{type(error).__name__}: {error}"
+    if first:
+        return ConfigError(f"store = {location!r} cannot be used ({said}): {_WHERE}")
+    kind = StoreAwayError if _is_away(error) else ArtifactError
+    return kind(f"{what} in the store {location} failed ({said}). What was done is kept: run the stage again")
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether the same request may succeed in a while: nobody answered, or the server is to blame."""
+    _, status = _answer(error)
+    if status:
+        return status in (429, 500, 502, 503, 504)
+    return isinstance(error, OSError) or any(base.__name__ in _TRANSPORT for base in type(error).__mro__)
+
+
+_TRANSPORT = ("HTTPClientError", "ConnectionError", "ClientConnectionError", "ClientPayloadError")
+"""Of botocore and aiohttp: timeouts, connections refused and cut off."""
 
 
 def _for_this_room(error: Exception, what: str) -> Exception | None:

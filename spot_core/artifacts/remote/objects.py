@@ -18,6 +18,8 @@ _PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "
 _PROBE = ".spot-store"
 _BUSY_TRIES = 5
 _READ_AT_ONCE = 128
+_WORKED: set[str] = set()
+"""Stores that have answered this process: what fails there later is no wrong setting."""
 _CONNECTIONS_PER_FILE = 2
 """Of a large file; each holds 50 MB in memory."""
 
@@ -55,7 +57,6 @@ class Objects:
                 f"store = {location!r}: {error}; use a folder, or s3://bucket/folder"
             ) from error
         self._root = root.rstrip("/")
-        self._worked = False
         self._conditional = False
         self._probing = Lock()
 
@@ -64,9 +65,9 @@ class Objects:
         return f"{self._root}/{name}" if name else self._root
 
     def _do(self, what: str, call: str, *arguments: Any, **options: Any) -> Any:
-        with told(self.location, what, first=not self._worked):
+        with told(self.location, what, first=self.location not in _WORKED):
             result = getattr(self._fs, call)(*arguments, **options)
-        self._worked = True
+        _WORKED.add(self.location)
         return result
 
     def listing(self, folder: str = "") -> dict[str, ObjectInfo]:

@@ -12,7 +12,7 @@ import s3fs
 from spot_core.artifacts import ArtifactStore
 from spot_core.artifacts.remote.lease import RemoteLease
 from spot_core.artifacts.remote.objects import Objects
-from spot_core.errors import ArtifactError, ConfigError
+from spot_core.errors import ArtifactError, ConfigError, StoreAwayError
 from spot_core.oracles.replies import ReplyJournal
 from tests.spot_core.artifacts.writing import RECIPE, row, start, write
 from tests.stores import Keeper
@@ -288,7 +288,10 @@ def test_what_was_found_damaged_is_uploaded_anew_though_its_maker_was_killed_aft
     kept.write(part, b"x" * len(kept.read(part)))
     assert write(store_at(bucket), rows=1, files=0)
     machine("second")
-    assert store_at(bucket).get(RECIPE).table().num_rows == 1
+    store = store_at(bucket)
+    again = store.get(RECIPE)
+    assert again.table().num_rows == 1
+    assert store.manifest(RECIPE.stage, RECIPE.key, 0).created == again.manifest.created
 
 
 def test_an_object_copied_as_it_was_is_no_damage(bucket, machine):
@@ -333,6 +336,26 @@ def test_wrong_settings_are_told_with_what_to_set(bucket, monkeypatch, variable,
     finally:
         s3fs.S3FileSystem.clear_instance_cache()
     assert "spot-test-secret" not in str(refused.value)
+
+
+def test_a_store_that_answered_before_and_does_not_now_is_away(bucket, monkeypatch):
+    assert ArtifactStore(bucket).find(RECIPE) is None
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    s3fs.S3FileSystem.clear_instance_cache()
+    try:
+        with pytest.raises(StoreAwayError, match="What was done is kept"):
+            ArtifactStore(bucket).find(RECIPE)
+    finally:
+        s3fs.S3FileSystem.clear_instance_cache()
+
+
+@pytest.mark.parametrize(("word", "error"), [("failing", StoreAwayError), ("refusing", ArtifactError)])
+def test_a_store_that_cannot_for_the_moment_is_told_from_one_that_will_not(make_bucket, word, error):
+    objects = Objects(f"s3://{make_bucket(word)}/spot")
+    objects.listing()
+    with pytest.raises(ArtifactError) as raised:
+        objects.write("x.bin", b"x")
+    assert type(raised.value) is error
 
 
 def test_a_bucket_that_does_not_exist_is_told(s3_server, machine):

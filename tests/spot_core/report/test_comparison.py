@@ -17,9 +17,9 @@ DATASET = {
 }
 
 
-def start(tmp_path, name, **overrides):
+def start(store, name, **overrides):
     config = SpotConfig.from_profile(
-        "demo", **{"store": str(tmp_path), "evaluate": {"datasets": [DATASET]}} | overrides
+        "demo", **{"store": str(store), "evaluate": {"datasets": [DATASET]}} | overrides
     )
     return Run.create(config, name)
 
@@ -53,13 +53,13 @@ def test_data_sets_are_compared_by_their_names():
     assert [one.path for one in differences(a, {"datasets": []})] == ["datasets.chains", "datasets.strings"]
 
 
-def test_what_runs_share_and_what_not(tmp_path):
-    a, b = start(tmp_path, "a"), start(tmp_path, "b", train={"objective": "dpo"})
+def test_what_runs_share_and_what_not(location):
+    a, b = start(location, "a"), start(location, "b", train={"objective": "dpo"})
     for run in (a, b):
         artifact(run, "filter", "filter", {"same": True}, statistics={"questions": 1})
         artifact(run, "rectify", "rectify", {"run": run.name}, statistics={"pairs": 3, "cost_usd": 1.5})
     artifact(b, "train", "train", {"run": "b"}, statistics={"final_loss": 0.25})
-    compared = compare(Run.open(tmp_path, "a"), Run.open(tmp_path, "b"))
+    compared = compare(Run.open(location, "a"), Run.open(location, "b"))
     assert compared.settings == (Difference("train.objective", "spot_bco", "dpo"),)
     verdicts = {shared.name: shared.verdict for shared in compared.artifacts}
     assert verdicts == {"filter": "shared", "rectify": "same content", "train": "only in one"}
@@ -87,10 +87,10 @@ def test_accuracies_are_compared_question_by_question_with_their_intervals(tmp_p
     assert line[1:3] == ("37.5 ± 30.0 %", "50.0 ± 30.0 %")
 
 
-def test_an_artifact_that_is_gone_is_an_error_that_says_what_to_do(tmp_path):
-    a, b = start(tmp_path, "a"), start(tmp_path, "b")
+def test_an_artifact_that_is_gone_is_an_error_that_says_what_to_do(location, kept):
+    a, b = start(location, "a"), start(location, "b")
     artifact(a, "rectify", "rectify", {}, statistics={})
     used = a.record.used["rectify"]
-    (tmp_path / "rectify" / used.key / "0" / "manifest.json").unlink()
+    kept.remove(f"rectify/{used.key}/0/manifest.json")
     with pytest.raises(ArtifactError, match="run stage 'rectify' again"):
         compare(a, b)

@@ -120,6 +120,28 @@ def test_runs_are_listed_with_the_one_worked_on_last_first(tmp_path):
     assert [line.pairs for line in list_runs(tmp_path)] == [None] * 3
 
 
+def test_a_run_of_another_version_is_listed_with_why_it_cannot_be_read(tmp_path):
+    start(tmp_path, "new")
+    record = start(tmp_path, "old").folder / "run.json"
+    document = json.loads(record.read_text())
+    record.write_text(json.dumps(document | {"config": document["config"] | {"renamed": 1}}))
+    lines = {line.run_name: line for line in list_runs(tmp_path)}
+    assert lines["new"].state == "unfinished"
+    assert lines["old"].state == "unreadable"
+    assert "settings that this version does not take" in lines["old"].message
+
+
+def test_a_stage_that_failed_and_was_run_by_itself_since_is_made(tmp_path):
+    run = start(tmp_path)
+    for name in ("rollout", "filter", "rectify", "reference", "train"):
+        use(run, name)
+    for state in ("failed", "waits", "cancelled"):
+        assert states(run, {"rectify": Seen(state, message="an earlier attempt")}) == ["made"] * 4 + [
+            "skipped"
+        ]
+    assert states(run, {"rectify": Seen("running")})[2:4] == ["running", "to do"]
+
+
 HOSTILE = "</details><script>alert(1)</script> | [x](javascript:1) ` **b** \n# h"
 
 
