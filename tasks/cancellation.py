@@ -51,9 +51,8 @@ def _watch(flow_run_id: UUID, worker: int, first: Callable[[], None] | None) -> 
                     since = None
                     continue
                 since = since or time.monotonic()
-                gone = (
-                    os.getppid() != worker
-                )  # as a container's own process, it has another parent and learns nothing here
+                # In a container it is not the worker's child, and learns nothing of it.
+                gone = os.getppid() != worker
                 if gone or time.monotonic() - since >= WORKER_SECONDS:
                     if first is not None:
                         first()
