@@ -43,8 +43,8 @@ def test_the_topology_stays_when_a_run_is_started(pools: Pipeline):
 
 def test_a_stage_that_no_worker_takes_is_reported_with_the_command_that_starts_one(pools: Pipeline):
     [worker] = pools.processes("worker", "start", "--pool", "api")
-    worker.terminate()
-    worker.wait(90)  # it may be asking the server
+    worker.kill()
+    worker.wait(30)
     shutil.rmtree(pools.store / "rectify")
     run = pools.submit("lonely", config(pools.store, rectify={"oracle": {"kind": "calculator"}}))
     said = eventually(

@@ -195,7 +195,8 @@ def test_a_server_that_fails_is_left_out_and_the_others_answer(fake, another, tm
     asked = requests(40)
     fake.seconds = 0.01
     another.fault = lambda body, before: "500" if len(another.asked) > 3 else None
-    answers = ask(tmp_path, f"{fake.base_url},{another.base_url}", asked, max_retries=0)
+    servers = f"{fake.base_url},{another.base_url}"
+    answers = ask(tmp_path, servers, asked, max_retries=0, request_timeout_seconds=10)
     assert_answered_once(answers, asked)
     assert "one of the servers is left out, 1 others go on" in caplog.text
 
