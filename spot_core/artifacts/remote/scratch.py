@@ -7,6 +7,9 @@ import uuid
 from pathlib import Path
 
 import platformdirs
+from filelock import FileLock
+
+from spot_core.artifacts.manifest import write_atomically
 
 SCRATCH = "SPOT_SCRATCH"
 """Environment variable: folder for unfinished work and copies of artifacts, of every store that is no folder."""
@@ -23,17 +26,9 @@ def scratch_of(location: str) -> Path:
 def identity_of(root: Path) -> str:
     """What tells this scratch folder from that of another machine; made up once."""
     path = root / ".scratch-id"
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        root.mkdir(parents=True, exist_ok=True)
-    identity = uuid.uuid4().hex  # a process id is none: containers that share the folder all have a process 1
-    mine = path.with_name(f".scratch-id.{identity}.tmp")
-    mine.write_text(identity, encoding="utf-8")
-    try:
-        os.link(mine, path)  # only the first of several processes can
-    except FileExistsError:
-        pass
-    finally:
-        mine.unlink()
+    root.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        if not path.exists():
+            # A process id is none: containers that share the folder all have a process 1.
+            write_atomically(path, uuid.uuid4().hex)
     return path.read_text(encoding="utf-8")
