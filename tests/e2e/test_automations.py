@@ -171,10 +171,15 @@ def awaited(database: Path, flow_run: str) -> bool:
 
 
 def pass_hours(database: Path, hours: int) -> None:
-    """Lets what the server waits for have been due for some hours longer."""
-    earlier = ", ".join(f'"{name}" = datetime("{name}", \'-{hours} hours\')' for name in ("start", "end"))
+    """Lets all that the server knows, and what it waits for, be some hours older."""
     with closing(sqlite3.connect(database)) as opened, opened:
-        opened.execute(f"UPDATE automation_bucket SET {earlier}")
+        for table, column in (
+            ("automation_bucket", "start"),
+            ("automation_bucket", "end"),
+            ("flow_run_state", "timestamp"),
+        ):
+            earlier = f"strftime('%Y-%m-%d %H:%M:%f', \"{column}\", '-{hours} hours')"
+            opened.execute(f'UPDATE {table} SET "{column}" = {earlier}')
 
 
 def test_runs_whose_worker_was_killed_before_it_started_them_end_and_can_be_retried(pipeline: Pipeline):
