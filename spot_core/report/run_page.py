@@ -25,9 +25,11 @@ def run_page(status: RunStatus) -> str:
         _where(status),
     ]
     if status.state == "failed":
-        why = status.message or "no reason was given"
-        # A fence keeps the lines of a log; a single line would be cut off in it.
-        parts.append(f"## Why it failed\n\n{block(why) if _several_lines(why) else cell(why)}")
+        # The diagnosis is the first line, and long: in a fence, which keeps the lines of a log, it would be cut off.
+        why, _, log = (status.message.strip() or "no reason was given").partition("\n")
+        parts.append(f"## Why it failed\n\n{cell(why)}")
+        if log:
+            parts.append(block(log))
     elif status.message:
         parts.append(f"> {cell(status.message)}")
     if status.results is not None:
@@ -151,7 +153,3 @@ def dollars(cost: float | None) -> str:
 def clock(at: str) -> str:
     """A time in UTC as people write it."""
     return at.removesuffix("+00:00").replace("T", " ") + " UTC"
-
-
-def _several_lines(text: str) -> bool:
-    return "\n" in text.strip()
