@@ -17,9 +17,9 @@ UNSTARTED = "spot: runs that were claimed and did not start are Crashed"
 UNENDED = "spot: runs that are cancelled and do not end are Cancelled"
 FAILURES = "spot: runs that fail are told of"
 MISSED_HEARTBEATS = 10
-"""More than a server is away in the four minutes that a flow bears: else it would take a living run for a dead one."""
+"""Five minutes: flows bear four without the server, and once it is back it must not take those that live for dead."""
 CANCEL_SECONDS = 120
-"""A run that is cancelled ends within this time, with the replies that are under way and its upload."""
+"""A living process ends sooner: replies that are under way and uploads included."""
 _ENDS = ("Completed", "Failed", "TimedOut", "Cancelled", "Crashed", WAITS)
 _WITHOUT_PROCESS = ("Suspended", "Paused", "AwaitingRetry", "AwaitingConcurrencySlot")
 """States of a run that no process belongs to until it is resumed or started again."""
