@@ -3,7 +3,7 @@ DEVICE ?=
 PROFILE ?= demo
 ARGS ?=
 # Two files of tests at once, in their order: those that start servers first, so that none of them is left for the end.
-BESIDE = -n 2 --dist loadfile --no-loadscope-reorder
+BESIDE = -n 2 --dist loadfile --no-loadscope-reorder --durations 15 --durations-min 20
 export PYTHON
 
 .PHONY: demo test test-all lint audit up down setup plan constraints
