@@ -13,6 +13,7 @@ from pathlib import Path
 
 from spot_core.artifacts import Artifact, ArtifactWriter
 from spot_core.config.spot import StageName
+from spot_core.devices import has_gpu
 from spot_core.disk import plain_disk_errors
 from spot_core.errors import ConfigError
 from spot_core.inference.policy import Policy
@@ -26,6 +27,7 @@ from spot_core.pipeline.resolve import WHENS, Node, Resolver
 from spot_core.pipeline.shards import Mapper
 from spot_core.rectification.estimate import Estimate
 from spot_core.runs import Run
+from spot_core.training.preflight import check_offload
 from spot_core.training.watchers import require_watchers
 
 log = logging.getLogger(__name__)
@@ -65,10 +67,12 @@ def prepare(run: Run, *, elsewhere: Collection[StageName] = ()) -> list[Artifact
 
     Raises:
         InputError: a source, the model or a file of the Oracle is missing or nothing usable is left of it.
-        ConfigError: metrics cannot be shown where the configuration wants them, or a prompt cannot be used.
+        ConfigError: metrics cannot be shown where the configuration wants them, the machine has no GPU for what is to
+            be taken off it, or a prompt cannot be used.
     """
     if "train" not in elsewhere:
         require_watchers(run.config.train)
+        check_offload(run.config.train, on_gpu=has_gpu())
     require_usable(run.config.rectify.oracle, keys="rectify" not in elsewhere)
     resolver = Resolver(run)
     if (

@@ -213,6 +213,15 @@ def estimate_worst_case(
     )
 
 
+def check_offload(settings: TrainConfig, *, on_gpu: bool) -> None:
+    """Raises ConfigError if optimizer state shall move from the GPU of a machine that has none."""
+    if settings.cpu_offload and not on_gpu:
+        raise ConfigError(
+            "cpu_offload = True, but training runs without a GPU: optimizer state is in host memory anyway. Set "
+            "cpu_offload to false"
+        )
+
+
 def check_fits(estimate: MemoryEstimate, available_bytes: int, settings: TrainConfig, where: str) -> None:
     """Raises ConfigError with numbers and remedies if a rank's device (``where``) has too little memory."""
     if estimate.total <= available_bytes:
