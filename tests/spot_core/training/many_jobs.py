@@ -72,6 +72,7 @@ def _do_all(jobs: Sequence[TrainingJob], rank: int, port: int) -> None:
     """One rank's part of ``jobs``, which all have the same number of ranks."""
     import torch.distributed as dist
 
+    from spot_core.training import zero
     from spot_core.training.device import join
     from spot_core.training.pairs import read_reference
     from spot_core.training.reference import compute_reference
@@ -98,6 +99,8 @@ def _do_all(jobs: Sequence[TrainingJob], rank: int, port: int) -> None:
         reference = read_reference(job.reference, pairs)
         for attempt in (FirstAttempt, Trainer) if job.settings.checkpoint_every_steps else (Trainer,):
             trainer = attempt(job, pairs, reference, place)
+            if zero.PERSISTENT_ELEMENTS == 0 and job.settings.zero_stage == 3:
+                assert not any(weight.ds_persist for weight in trainer.engine.module.parameters())
             try:
                 trainer.train()
             except InterruptedRun:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from safetensors.torch import load_file
 
 from spot_core.config.train import LoraConfig, TrainConfig
 from spot_core.training.head import DEFAULT_BUDGET
@@ -103,6 +104,15 @@ class Runs:
         for name in ("loss", "grad_norm"):
             assert [row[name] for row in found] == pytest.approx([row[name] for row in expected], rel=1e-5)
         tied = CASES[case]["tied"]
+        start = load_file(self.stages[tied].model / "model.safetensors")
+        sharded, whole = (
+            load_file(self.jobs[case, ranks, stage].output_dir / "checkpoint" / "model.safetensors")
+            for stage in (3, 2)
+        )
+        assert sharded.keys() == whole.keys()
+        for name, weight in whole.items():
+            learned = (weight - start[name]).norm()
+            assert (sharded[name] - weight).norm() <= 1e-3 * learned, name
         assert self.reference(tied, ranks) == pytest.approx(self.reference(tied, 1), rel=1e-6)
 
 
