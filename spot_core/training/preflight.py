@@ -179,6 +179,15 @@ def estimate_worst_case(
     )
 
 
+def check_offload(settings: TrainConfig, *, on_gpu: bool) -> None:
+    """Raises ConfigError if optimizer state shall move from the GPU of a machine that has none."""
+    if settings.cpu_offload and not on_gpu:
+        raise ConfigError(
+            "cpu_offload = True, but training runs without a GPU: optimizer state is in host memory anyway. Set "
+            "cpu_offload to false"
+        )
+
+
 def estimate_least(model_config: dict[str, Any], settings: TrainConfig, *, on_gpu: bool) -> MemoryEstimate:
     """Returns what one rank needs whatever the pairs are: with a single token."""
     return estimate_memory(

@@ -62,7 +62,7 @@ class Trainer:
 
         self.estimate = check_memory(job, place, self.plan, layout)
         self.peak = measure_peak(place.device, DTYPES[self.settings.precision]) if place.on_gpu else None
-        model = load_policy(job, layout.kernel).train()
+        model = load_policy(job, layout.kernel, place).train()
         if self.settings.lora is not None:
             add_adapters(model, self.settings.lora, self.settings.seed)
         set_checkpointing(model, self.settings.gradient_checkpointing)
