@@ -74,6 +74,15 @@ def from_first(place: Place, look: Callable[[], T]) -> T:
     return box[0]
 
 
+def gather(place: Place, value: T) -> list[T]:
+    """Returns every rank's ``value``, by rank; all must call it."""
+    if place.world_size == 1:
+        return [value]
+    values: list[Any] = [None] * place.world_size
+    dist.all_gather_object(values, value)
+    return values
+
+
 def load_config(job: TrainingJob) -> PretrainedConfig:
     """config.json of the job's model."""
     return AutoConfig.from_pretrained(job.model_path, trust_remote_code=job.trust_remote_code)

@@ -35,10 +35,10 @@ class SequenceLogProbs(nn.Module):
         return sums.index_add(0, batch.path_sequence, by_edge[batch.path_edge])
 
     def _inputs(self, batch: RowBatch) -> dict[str, Any]:
-        if not batch.form.merged:
+        config, dtype = self._text_config, self.model.dtype
+        if not batch.form.merged and batch.form.block is None:
             return {"input_ids": batch.input_ids, "attention_mask": batch.real_tokens}
         inputs = {"input_ids": batch.input_ids, "position_ids": batch.position_ids}
-        config, dtype = self._text_config, self.model.dtype
         if config._attn_implementation == segments.KERNEL:
             group = config.num_attention_heads // config.num_key_value_heads
             return inputs | {"trie_rows": [segments.RowSegments.of(end, group, dtype) for end in batch.end]}

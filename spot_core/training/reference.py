@@ -40,7 +40,9 @@ def compute_reference(job: TrainingJob, pairs: Sequence[Pair], place: Place) -> 
         InputError: the model gives log-probs that are not finite, or others in rows than alone.
         EngineError: a log-prob is not finite.
     """
-    layout = choose_layout(load_config(job), job.settings, pairs, on_gpu=place.on_gpu)
+    layout = choose_layout(load_config(job), job.settings, pairs, place)
+    if place.is_first:
+        layout.record(job)
     model = load_policy(job, layout.kernel, place).eval()
     logprobs: nn.Module = SequenceLogProbs(model)
     if job.settings.zero_stage == 3:
@@ -82,7 +84,7 @@ def _check_agreement(  # noqa: PLR0917
     kernel = model.config._attn_implementation
     ours = logprobs(collate([pair], ((0,),), form).to(place.device)).tolist()
     model.set_attn_implementation(
-        attention_kernel(model.config, on_gpu=place.on_gpu, merged=False, row_tokens=pair.longest)
+        attention_kernel(model.config, with_flex=False, merged=False, row_tokens=pair.longest)
     )
     for value, ids in zip(ours, (pair.chosen, pair.rejected), strict=True):
         sequence = torch.tensor([*pair.prompt.tolist(), *ids.tolist()], device=place.device)

@@ -48,7 +48,7 @@ class Trainer:
     ) -> None:
         self.job, self.settings, self.place = job, job.settings, place
         self.pairs, self.reference = pairs, reference
-        layout = self.layout = choose_layout(load_config(job), self.settings, pairs, on_gpu=place.on_gpu)
+        layout = self.layout = choose_layout(load_config(job), self.settings, pairs, place)
         self.plan = plan_training(
             layout.index,
             epochs=self.settings.epochs,
@@ -58,6 +58,7 @@ class Trainer:
             budget=layout.budget,
         )
         if place.is_first:
+            layout.record(job)
             self._log_plan()
 
         self.estimate = check_memory(job, place, self.plan, layout)
