@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, PretrainedConfig, PreTrainedModel
 
-from spot_core.errors import EngineError
+from spot_core.errors import InputError
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +41,7 @@ _COPIED = (
 _BOOKKEEPING = {"dtype", "architectures", "transformers_version", "_name_or_path"}
 # Rotary settings that version 4 has beside `rope_scaling`, not in it.
 _TOP_LEVEL = {"rope_theta", "partial_rotary_factor"}
+_ROPE_TYPES = {"default", "linear", "dynamic", "yarn", "llama3", "longrope"}  # of version 4
 _NAMES_OF_GPT_NEOX = {"rope_theta": "rotary_emb_base", "partial_rotary_factor": "rotary_pct"}
 
 
@@ -50,7 +51,7 @@ def export(model: PreTrainedModel, weights: dict[str, Tensor], source: Path, tar
     The folder appears whole or not at all; one that is there is replaced.
 
     Raises:
-        EngineError: config.json of ``source`` does not say what ``model`` computes with.
+        InputError: config.json of ``source`` does not say what ``model`` computes with.
     """
     config = exported_config(model, source, next(iter(weights.values())).dtype)
     temporary = target.with_name(target.name + ".tmp")
@@ -74,7 +75,7 @@ def exported_config(model: PreTrainedModel, source: Path, dtype: torch.dtype) ->
     """Returns the content of config.json for weights of ``model`` in ``dtype``, made from that of ``source``.
 
     Raises:
-        EngineError: read again, it would give another model than ``model``; names the fields.
+        InputError: read again, it would give another model than ``model``; names the fields.
     """
     config = json.loads((source / "config.json").read_text(encoding="utf-8"))
     live = model.config
@@ -86,7 +87,7 @@ def exported_config(model: PreTrainedModel, source: Path, dtype: torch.dtype) ->
             part[name] = str(dtype).removeprefix("torch.")
     _add_rope_of_version_4(config, live)
     if different := _differences(config, live):
-        raise EngineError(
+        raise InputError(
             f"config.json of {source} does not give the {live.model_type} model that was trained: "
             + "; ".join(f"{name} would be read as {read!r}, not {value!r}" for name, read, value in different)
             + ". Make the file say what the model has, or report this model to the project"
@@ -99,23 +100,23 @@ def _add_rope_of_version_4(config: dict[str, Any], live: PretrainedConfig) -> No
     for name in live.sub_configs:
         if isinstance(config.get(name), dict):
             _add_rope_of_version_4(config[name], getattr(live, name))
-    if not config.get("rope_parameters"):
+    if not (config.get("rope_parameters") and getattr(live, "rope_parameters", None)):
         return
-    both = config | _rope_of_version_4(live)
-    for old, new in live.attribute_map.items():  # such as Qwen3-MoE's num_experts, now num_local_experts
-        if new in config:
-            both.setdefault(old, config[new])
+    if live.attribute_map.get("num_experts") == "num_local_experts" in config:  # Qwen3-MoE's new name for it
+        config.setdefault("num_experts", config["num_local_experts"])
+    keys = _rope_of_version_4(live)
+    both = config | keys
     # transformers 5 reads the keys of version 4 as version 4 does: see what it makes of them alone.
     alone = {name: value for name, value in both.items() if name != "rope_parameters"}
-    if _differences(both, live) or _differences(alone, live):
+    if keys and _gives(both, live) and _gives(alone, live):
+        config.update(both)
+    else:
         log.warning(
             "the rotary settings of this %s model have no form that transformers 4 understands: load the checkpoint "
             "with transformers 5 or vLLM only (rope_parameters = %s)",
             live.model_type,
             live.rope_parameters,
         )
-    else:
-        config.update(both)
 
 
 def _rope_of_version_4(live: PretrainedConfig) -> dict[str, Any]:
@@ -127,18 +128,30 @@ def _rope_of_version_4(live: PretrainedConfig) -> dict[str, Any]:
             return {}
         keys["rope_local_base_freq"] = parameters["sliding_attention"]["rope_theta"]
         parameters = parameters["full_attention"]
+    if parameters.get("rope_type") not in _ROPE_TYPES:
+        return {}
     scaling = {name: value for name, value in parameters.items() if name not in _TOP_LEVEL}
     keys |= {name: value for name, value in parameters.items() if name in _TOP_LEVEL}
     if scaling["rope_type"] == "longrope":
-        # Version 4 reads the context from the top level. Its Phi-3 insists on `type`, and on the factors alone beside it.
+        # Version 4 reads the context from the top level, and the factor from that. Its Phi-3 insists on `type`, and on
+        # nothing but the two lists beside it.
         keys["original_max_position_embeddings"] = scaling.pop("original_max_position_embeddings")
+        factor = live.max_position_embeddings / keys["original_max_position_embeddings"]
+        if "attention_factor" not in scaling and scaling.get("factor", factor) != factor:
+            return {}
         scaling["type"] = scaling.pop("rope_type")
     if scaling != {"rope_type": "default"}:
         keys["rope_scaling"] = scaling
-    return {
-        _NAMES_OF_GPT_NEOX.get(name, name) if "gpt_neox" in live.model_type else name: keys[name]
-        for name in keys
-    }
+    renamed = _NAMES_OF_GPT_NEOX if live.model_type.startswith("gpt_neox") else {}
+    return {renamed.get(name, name): value for name, value in keys.items()}
+
+
+def _gives(config: dict[str, Any], live: PretrainedConfig) -> bool:
+    """True if ``config`` is read as ``live``."""
+    try:
+        return not _differences(config, live)
+    except KeyError:  # transformers misses a rotary setting
+        return False
 
 
 def _differences(config: dict[str, Any], live: PretrainedConfig) -> list[tuple[str, Any, Any]]:
