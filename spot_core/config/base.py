@@ -3,9 +3,13 @@
 import types
 from difflib import get_close_matches
 from functools import cache
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
+
+Auto = Literal["auto"]
+"""A number that the machine decides on which the stage runs."""
+Count = Annotated[int, Field(ge=1)]
 
 
 class Section(BaseModel):

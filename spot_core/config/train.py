@@ -4,7 +4,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from spot_core.config.base import Section
+from spot_core.config.base import Auto, Count, Section
 from spot_core.errors import ConfigError
 
 Checkpointing = Literal["none", "selective", "full"]
@@ -81,8 +81,8 @@ class TrainConfig(Section):
     rendezvous: str | None = Field(default=None, pattern=r"^[A-Za-z0-9.-]+:[0-9]+$")
     """With several `nodes`: host:port at which they meet, an address of the machine that runs this stage. On every
     other one run `spot join host:port`."""
-    ranks: int = Field(default=1, ge=1)
-    """Training processes on each node: one per GPU, or shares of the cores without one."""
+    ranks: Auto | Count = "auto"
+    """Training processes on each node. auto: one for each GPU, or one without any; more share the cores."""
     zero_stage: Literal[0, 1, 2, 3] = 2
     """DeepSpeed ZeRO: 1 shards the optimizer over ranks, 2 gradients too, 3 weights too; 0 shards nothing, which takes
     least for one rank in fp32."""
@@ -104,7 +104,8 @@ class TrainConfig(Section):
 
     @property
     def world_size(self) -> int:
-        """Training processes on all nodes."""
+        """Training processes on all nodes, once `ranks` is a number."""
+        assert self.ranks != "auto", "the number of ranks is resolved on the machine that trains"
         return self.nodes * self.ranks
 
     @field_validator("rendezvous", mode="before")
@@ -142,7 +143,7 @@ def split_address(address: str) -> tuple[str, int]:
     return host, int(port)
 
 
-_SPEED_SETTINGS = frozenset(
+SPEED_SETTINGS = frozenset(
     {
         "nodes",
         "rendezvous",
@@ -158,6 +159,7 @@ _SPEED_SETTINGS = frozenset(
         "wandb_project",
     }
 )
+"""Settings that change neither the trained weights nor the metrics."""
 
 
 def result_settings(config: TrainConfig) -> dict[str, Any]:
@@ -166,7 +168,7 @@ def result_settings(config: TrainConfig) -> dict[str, Any]:
     Left out are the layout over ranks and memory, where metrics are watched, and what is not read: by the chosen
     objective, or because all weights are trained.
     """
-    unread = set(_SPEED_SETTINGS)
+    unread = set(SPEED_SETTINGS)
     if config.lora is None:
         unread |= {"lora"}
     if config.objective != "spot_bco":

@@ -18,6 +18,7 @@ from spot_core.config.train import TrainConfig
 from spot_core.errors import ConfigError
 from spot_core.training.job import TrainingJob
 from spot_core.training.logprobs import disable_dropout
+from spot_core.training.preflight import Room
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 T = TypeVar("T")
@@ -90,11 +91,10 @@ def load_policy(job: TrainingJob, kernel: str) -> PreTrainedModel:
     return model
 
 
-def free_bytes(job: TrainingJob, place: Place) -> int:
-    """Memory that this rank can use: of its GPU, or its share of the machine's."""
-    if place.on_gpu:
-        return torch.cuda.mem_get_info(place.device)[0]
-    return psutil.virtual_memory().available // job.settings.ranks
+def free_room(place: Place) -> Room:
+    """Memory that ranks can use now: of this one's GPU, and of the machine."""
+    gpu = torch.cuda.mem_get_info(place.device)[0] if place.on_gpu else None
+    return Room(psutil.virtual_memory().available, gpu, on_gpu=place.on_gpu)
 
 
 def peak_bytes(place: Place) -> int:
