@@ -37,5 +37,5 @@ plan: setup  ## Dry run: what would run, be reused, and cost
 setup:  ## Make the environment in .venv (DEVICE=cpu or gpu)
 	@deployments/setup.sh "$(DEVICE)" "$(PROFILE)"
 
-constraints: setup  ## Pin the newest versions that work together
-	@deployments/constraints/update.sh
+constraints: setup  ## Pin versions that work together (ARGS=--upgrade: the newest)
+	@deployments/constraints/update.sh $(ARGS)

