@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import deepspeed
 import deepspeed.comm
 import deepspeed.ops
 import torch
+from deepspeed.runtime.zero import DeepSpeedTensorOverride
 from deepspeed.utils import safe_get_full_fp32_param
 from torch import Tensor, nn
 from transformers.integrations import HfDeepSpeedConfig
@@ -54,9 +56,15 @@ def engine_config(settings: TrainConfig, trained: int = REDUCE_BUCKET_ELEMENTS) 
 def sharded_loading(settings: TrainConfig, place: Place) -> Iterator[None]:
     """Makes transformers shard each weight over the ranks as soon as its module exists, and then fill it from rank 0."""
     _join_deepspeed(place)
+    # By default `Init` gives every new tensor the format of the weights: rotary frequencies would be rounded to bf16.
+    init, device_only = deepspeed.zero.Init, [DeepSpeedTensorOverride.device]
     config = HfDeepSpeedConfig(engine_config(settings))  # in force as long as it is referred to
-    yield
-    del config
+    deepspeed.zero.Init = partial(init, tensor_overrides=device_only)
+    try:
+        yield
+    finally:
+        deepspeed.zero.Init = init
+        del config
 
 
 def build_inference_engine(

@@ -10,6 +10,7 @@ import json
 import logging
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -55,16 +56,22 @@ def run_together(
         *(str(job.job_path) for job in jobs),
     ]
     environment = {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu", "PYTHONWARNINGS": "ignore::FutureWarning"}
-    with log_path.open("wb") as log:
-        status = subprocess.run(
+    with (
+        log_path.open("wb") as log,
+        subprocess.Popen(
             command,
             cwd=ROOT,
             env=os.environ | environment,
             stdout=log,
             stderr=subprocess.STDOUT,
-            timeout=timeout_seconds,
-            check=False,
-        ).returncode
+            start_new_session=True,
+        ) as process,
+    ):
+        try:
+            status = process.wait(timeout_seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # the ranks too, which wait for one another
+            raise
     assert status == 0, log_path.read_text()[-4000:]
 
 
@@ -95,6 +102,7 @@ def _do_all(jobs: Sequence[TrainingJob], rank: int, port: int) -> None:
         pairs = usable_pairs(job, place)
         if job.mode == "reference":
             compute_reference(job, pairs, place)
+            dist.barrier()  # rank 0 has written what the others may read
             continue
         reference = read_reference(job.reference, pairs)
         for attempt in (FirstAttempt, Trainer) if job.settings.checkpoint_every_steps else (Trainer,):

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
@@ -88,22 +89,34 @@ def test_a_combination_is_refused_with_a_remedy_or_may_train(combination: Combin
     assert combination in ON_A_CPU
 
 
-def check_training(combinations: Iterable[Combination], ranks: Iterable[int], folder: Path) -> None:
+def check_training(
+    combinations: Iterable[Combination], ranks: Iterable[int], folder: Path, timeout_seconds: float = 300
+) -> None:
     """Trains each, small parameters sharded too, and compares those that should have the same figures."""
     stage = Stage(folder / "stage", PAIRS, SETTINGS)
-    jobs: dict[tuple[Combination | str, int], TrainingJob] = {}
-    references = {}
-    for precision in ("bf16", "fp32"):
-        job = stage.job(f"reference-{precision}", "reference", precision=precision)
-        jobs[precision, 1], references[precision] = job, (job.output_dir / "reference.parquet",)
+    references: dict[tuple[str, int], TrainingJob] = {}
+    for precision, zero_stage in itertools.product(("bf16", "fp32"), (2, 3)):
+        name, settings = f"{precision}-{zero_stage}", {"precision": precision, "zero_stage": zero_stage}
+        references[precision, zero_stage] = stage.job(name, "reference", **settings)
+    jobs: dict[tuple[Combination, int], TrainingJob] = {}
     for one, count in itertools.product(combinations, ranks):
         job = stage.job(f"{'-'.join(map(str, one))}-{count}", **dict(one.settings(ranks=count)))
-        jobs[one, count] = job.model_copy(update={"reference": references[one.precision]})
-    run_together(list(jobs.values()), folder / "jobs.log", shard_everything=True, timeout_seconds=3000)
+        reference = references[one.precision, 2].output_dir / "reference.parquet"
+        jobs[one, count] = job.model_copy(update={"reference": (reference,)})
+    run_together(
+        [*references.values(), *jobs.values()],
+        folder / "jobs.log",
+        shard_everything=True,
+        timeout_seconds=timeout_seconds,
+    )
+    for precision in ("bf16", "fp32"):
+        whole, sharded = (
+            pq.read_table(references[precision, zero_stage].output_dir / "reference.parquet")
+            for zero_stage in (2, 3)
+        )
+        assert sharded.equals(whole), f"{precision}: weights or buffers of the sharded model are others"
     first: dict[tuple[str, bool], list[dict[str, float]]] = {}
     for (one, _), job in jobs.items():
-        if isinstance(one, str):
-            continue
         rows = stage.metrics(job)
         assert len(rows) == STEPS, one
         expected = first.setdefault((one.precision, one.lora), rows)
@@ -122,4 +135,4 @@ def test_representative_combinations_train(tmp_path: Path) -> None:
 @pytest.mark.engine
 @pytest.mark.slow
 def test_every_combination_trains(tmp_path: Path) -> None:
-    check_training(ON_A_CPU, [1, 2], tmp_path)
+    check_training(ON_A_CPU, [1, 2], tmp_path, timeout_seconds=3000)

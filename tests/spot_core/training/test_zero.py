@@ -68,7 +68,9 @@ STEPS = 2
 class Runs:
     """Reference passes and training at ZeRO-2 and ZeRO-3, done."""
 
-    def __init__(self, folder: Path, ranks: Sequence[int], cases: Sequence[str]) -> None:
+    def __init__(
+        self, folder: Path, ranks: Sequence[int], cases: Sequence[str], timeout_seconds: float = 300
+    ) -> None:
         self.jobs: dict[tuple[Any, ...], TrainingJob] = {}
         self.stages: dict[bool, Stage] = {}
         for case in cases:
@@ -81,7 +83,9 @@ class Runs:
                     name, layout = f"{case}-{count}-{zero_stage}", {"ranks": count, "zero_stage": zero_stage}
                     self.jobs[case, count, zero_stage] = self.stages[tied].job(name, **layout, **settings)
         log_path = folder / "jobs.log"
-        run_together(list(self.jobs.values()), log_path, shard_everything=True, timeout_seconds=1500)
+        run_together(
+            list(self.jobs.values()), log_path, shard_everything=True, timeout_seconds=timeout_seconds
+        )
 
     def _add_stage(self, folder: Path, tied: bool, ranks: Sequence[int]) -> None:
         stage = Stage(folder / f"tied-{tied}", PAIRS, SETTINGS, tie_word_embeddings=tied, **GEOMETRY)
@@ -141,7 +145,7 @@ def test_sharded_weights_train_as_whole_ones(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
-    return Runs(tmp_path_factory.mktemp("zero"), [2, 4], list(CASES))
+    return Runs(tmp_path_factory.mktemp("zero"), [2, 4], list(CASES), timeout_seconds=1500)
 
 
 @pytest.mark.slow
