@@ -31,6 +31,8 @@ _NCCL_BYTES = GIB
 which eight GPUs have some dozens."""
 _FRAGMENTATION = 0.06
 """Share of a GPU's memory that PyTorch's allocator holds and cannot use, with expandable segments. Not measured here."""
+_SHARDED_LOADING = 1.4
+"""Peak of a rank's memory while a model is loaded at ZeRO stage 3 on a CPU, in whole models. Measured."""
 _MOST_RANKS = 1024
 """A remedy with more is none."""
 
@@ -51,8 +53,7 @@ class MemoryEstimate:
     margin: int
     """On a GPU: what its allocator cannot use."""
     host: int
-    """Of host memory beside the device's: the model while it is loaded, later an optimizer that is kept there. None on a
-    CPU, which is the host."""
+    """Of host memory beside that: an optimizer that is kept there, and what loading takes for a moment."""
 
     @property
     def total(self) -> int:
@@ -145,11 +146,13 @@ def estimate_memory(
         "framework": _FRAMEWORK_BYTES + (_NCCL_BYTES if on_gpu and world_size > 1 else 0),
     }
     offloaded = optimizer + 4 * shard if settings.cpu_offload else 0  # its gradients too
+    # To a GPU each tensor goes from its mapped file by itself.
+    loading = int(_SHARDED_LOADING * width * count) - weights if stage == 3 and not on_gpu else 0
     return MemoryEstimate(
         parameters=count,
         **parts,
         margin=int(_FRAGMENTATION * sum(parts.values())) if on_gpu else 0,
-        host=max(weights, offloaded) if on_gpu else offloaded,
+        host=max(offloaded, loading),
     )
 
 
