@@ -91,8 +91,11 @@ def load_config(job: TrainingJob) -> PretrainedConfig:
 def load_policy(job: TrainingJob, kernel: str, place: Place) -> PreTrainedModel:
     """The model of the job in its training precision, on its device, without dropout.
 
-    At ZeRO stage 3 every rank gets its shard of each weight; all ranks must call it. The host memory that this needs is
-    `host_bytes_while_loading`.
+    At ZeRO stage 3 every rank gets its shard of each weight; all ranks must call it.
+
+    For a model on a GPU no stage needs host memory of the model's size: files are mapped, each tensor goes to the GPU
+    by itself, and at stage 3 rank 0 alone reads them. For a model on the CPU below stage 3 it is the weights themselves;
+    at stage 3 up to 1.4 times the whole model per rank (measured), as memory that was freed is not given back at once.
 
     Args:
         kernel: what computes attention.

@@ -19,10 +19,6 @@ from spot_core.config.train import TrainConfig
 from spot_core.training.device import Place
 from spot_core.training.preflight import REDUCE_BUCKET_ELEMENTS
 
-PERSISTENT_ELEMENTS = 100_000
-"""ZeRO-3 keeps parameters of at most so many elements (norms, biases, small adapters) whole on every rank: gathering
-them would cost more than they take."""
-
 
 def engine_config(settings: TrainConfig, trained: int = REDUCE_BUCKET_ELEMENTS) -> dict[str, Any]:
     """DeepSpeed's configuration. Batch sizes are nominal: we set the accumulation boundary and scale the loss.
@@ -35,7 +31,6 @@ def engine_config(settings: TrainConfig, trained: int = REDUCE_BUCKET_ELEMENTS) 
         "overlap_comm": False,
         "contiguous_gradients": True,
         "reduce_bucket_size": min(trained, REDUCE_BUCKET_ELEMENTS),
-        "stage3_param_persistence_threshold": PERSISTENT_ELEMENTS,
     }
     if settings.cpu_offload:
         zero["offload_optimizer"] = {"device": "cpu", "pin_memory": True}

@@ -24,6 +24,12 @@ from spot_core.training.job import TrainingJob
 ROOT = Path(__file__).parents[3]
 TIMEOUT_SECONDS = 300
 SHARD_EVERYTHING = "--shard-everything"
+_KEPT_WHOLE = (
+    "stage3_param_persistence_threshold",
+    "stage3_max_reuse_distance",
+    "stage3_max_live_parameters",
+)
+"""Settings of DeepSpeed, in elements: what stays whole on every rank, because it is small or soon used again."""
 INTERRUPTED_AFTER = 10
 """Steps that are done, and reported, when a job is interrupted."""
 
@@ -75,11 +81,12 @@ def run_together(
     assert status == 0, log_path.read_text()[-4000:]
 
 
-def _do_all(jobs: Sequence[TrainingJob], rank: int, port: int) -> None:
+def _do_all(jobs: Sequence[TrainingJob], rank: int, port: int, shard_everything: bool) -> None:
     """One rank's part of ``jobs``, which all have the same number of ranks."""
+    if shard_everything:
+        _shard_everything()
     import torch.distributed as dist
 
-    from spot_core.training import zero
     from spot_core.training.device import join
     from spot_core.training.pairs import read_reference
     from spot_core.training.reference import compute_reference
@@ -107,8 +114,9 @@ def _do_all(jobs: Sequence[TrainingJob], rank: int, port: int) -> None:
         reference = read_reference(job.reference, pairs)
         for attempt in (FirstAttempt, Trainer) if job.settings.checkpoint_every_steps else (Trainer,):
             trainer = attempt(job, pairs, reference, place)
-            if zero.PERSISTENT_ELEMENTS == 0 and job.settings.zero_stage == 3:
-                assert not any(weight.ds_persist for weight in trainer.engine.module.parameters())
+            if shard_everything and job.settings.zero_stage == 3:
+                weights = list(trainer.engine.module.parameters())
+                assert weights and not any(weight.ds_persist or weight.numel() for weight in weights)
             try:
                 trainer.train()
             except InterruptedRun:
@@ -120,9 +128,21 @@ def _do_all(jobs: Sequence[TrainingJob], rank: int, port: int) -> None:
     dist.destroy_process_group()
 
 
-def main(paths: list[str]) -> int:
+def _shard_everything() -> None:
+    """Makes ZeRO stage 3 shard every parameter, and gather it for each use, however small the model is."""
     from spot_core.training import zero
 
+    configure = zero.engine_config
+
+    def configured(*arguments: Any) -> dict[str, Any]:
+        config = configure(*arguments)
+        config["zero_optimization"] |= dict.fromkeys(_KEPT_WHOLE, 0)
+        return config
+
+    zero.engine_config = configured
+
+
+def main(paths: list[str]) -> int:
     # Before the fork, once for all ranks; the second is what DeepSpeed imports when first used.
     for module in (
         "spot_core.training.trainer",
@@ -131,13 +151,15 @@ def main(paths: list[str]) -> int:
     ):
         importlib.import_module(module)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
-    if paths[0] == SHARD_EVERYTHING:
-        zero.PERSISTENT_ELEMENTS, paths = 0, paths[1:]
+    shard_everything = paths[0] == SHARD_EVERYTHING
+    paths = paths[shard_everything:]
     jobs = [TrainingJob.model_validate_json(Path(path).read_text(encoding="utf-8")) for path in paths]
     for ranks in sorted({job.settings.ranks for job in jobs}):
         group = [job for job in jobs if job.settings.ranks == ranks]
         port, fork = free_port(), multiprocessing.get_context("fork")
-        processes = [fork.Process(target=_do_all, args=(group, rank, port)) for rank in range(ranks)]
+        processes = [
+            fork.Process(target=_do_all, args=(group, rank, port, shard_everything)) for rank in range(ranks)
+        ]
         for process in processes:
             process.start()
         for process in processes:
