@@ -211,7 +211,6 @@ def why_not_flex(
     # Imported here, since on a CPU nothing else needs the compiler.
     from torch._dynamo.exc import FailOnRecompileLimitHit, ShortenTraceback  # noqa: PLC0415
     from torch._inductor.runtime.triton_compat import OutOfResources, PTXASError  # noqa: PLC0415
-    from torch._inductor.runtime.triton_heuristics import NoTritonConfigsError  # noqa: PLC0415
 
     started, before = time.perf_counter(), count_graphs()
     lengths = _lengths(longest)
@@ -221,11 +220,20 @@ def why_not_flex(
                 _try(layer, tokens, dtype, device)
     except FailOnRecompileLimitHit:
         return f"FlexAttention needs more than {MAX_GRAPHS} compiled graphs for its rows"
-    except (ShortenTraceback, NoTritonConfigsError, OutOfResources, PTXASError) as error:
-        return f"FlexAttention cannot be compiled for it: {' '.join(str(error).split())[:300]}"
+    except (ShortenTraceback, OutOfResources, PTXASError) as error:
+        return _say(error)
+    except RuntimeError as error:
+        # What Inductor raises if the GPU can load none of the kernels that it built.
+        if not str(error).startswith("No valid triton configs"):
+            raise
+        return _say(error)
     graphs, seconds = count_graphs() - before, time.perf_counter() - started
     log.info("FlexAttention: %d graphs for rows of up to %d tokens, in %.0f s", graphs, lengths[-1], seconds)
     return None
+
+
+def _say(error: Exception) -> str:
+    return f"FlexAttention cannot be compiled for it: {' '.join(str(error).split())[:300]}"
 
 
 def count_graphs() -> int:

@@ -46,6 +46,8 @@ def test_every_real_log_has_an_expectation() -> None:
 
 # Taken from the sources of vLLM 0.32, torch 2.13 and the NVIDIA driver: they need a GPU.
 CITED = [
+    (TRAINING, "[rank0]: torch._dynamo.exc.FailOnRecompileLimitHit: Hard failure due to fullgraph=True", "train.rows=plain"),
+    (TRAINING, "torch._inductor.exc.InductorError: RuntimeError: No valid triton configs.", "train.rows=plain"),
     (VLLM, "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.", "engine.gpu_memory_utilization"),
     (TRAINING, "[rank3]: torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.", "train.micro_batch_tokens"),
     (

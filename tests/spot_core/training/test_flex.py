@@ -195,6 +195,13 @@ def refuse_to_build(_graph: Any, _inputs: Any) -> None:
     raise NoTritonConfigsError("No valid triton configs. OutOfResources: out of resource: shared memory")
 
 
+def refuse_to_load(_graph: Any, _inputs: Any) -> Callable[..., None]:
+    def kernel(*_inputs: Any) -> None:
+        raise RuntimeError("No valid triton configs. OutOfResources: out of resource: shared memory")
+
+    return kernel
+
+
 def refuse_to_start(_graph: Any, _inputs: Any) -> Callable[..., None]:
     def kernel(*_inputs: Any) -> None:
         raise OutOfResources(270336, 232448, "shared memory")
@@ -226,7 +233,7 @@ def test_too_many_graphs_end_in_plain_rows_with_the_right_logprobs(
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("kernel", [refuse_to_build, refuse_to_start])
+@pytest.mark.parametrize("kernel", [refuse_to_build, refuse_to_load, refuse_to_start])
 def test_a_kernel_that_does_not_fit_the_gpu_ends_in_plain_rows_or_a_refusal(
     kernel: Any, compile_with: Use, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -248,6 +255,9 @@ def test_an_error_of_ours_is_no_kernel_that_does_not_fit(
     compile_with("eager")
     monkeypatch.setattr(flex, "trie_block_mask", lambda *tensors: 1 / 0)
     with pytest.raises(ZeroDivisionError):
+        choose_layout(tiny_model("qwen3").config, TrainConfig(), random_pairs(9), HERE)
+    monkeypatch.setattr(flex, "trie_block_mask", lambda *tensors: torch.ones(2) @ torch.ones(3))
+    with pytest.raises(RuntimeError, match="size"):
         choose_layout(tiny_model("qwen3").config, TrainConfig(), random_pairs(9), HERE)
 
 
