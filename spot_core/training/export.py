@@ -96,11 +96,14 @@ def exported_config(model: PreTrainedModel, source: Path, dtype: torch.dtype) ->
 
 
 def _add_rope_of_version_4(config: dict[str, Any], live: PretrainedConfig) -> None:
-    """Adds to ``config`` what transformers 4 reads instead of `rope_parameters`, if there are such, and in its parts."""
+    """Adds to ``config`` and its parts what transformers 4 reads, where version 5 wrote them or no theta is in them:
+    the versions' defaults differ for some kinds (OLMo 3, Cohere)."""
     for name in live.sub_configs:
         if isinstance(config.get(name), dict):
             _add_rope_of_version_4(config[name], getattr(live, name))
-    if not (config.get("rope_parameters") and getattr(live, "rope_parameters", None)):
+    if not getattr(live, "rope_parameters", None) or (
+        "rope_theta" in config and not config.get("rope_parameters")
+    ):
         return
     if live.attribute_map.get("num_experts") == "num_local_experts" in config:  # Qwen3-MoE's new name for it
         config.setdefault("num_experts", config["num_local_experts"])
@@ -123,8 +126,8 @@ def _rope_of_version_4(live: PretrainedConfig) -> dict[str, Any]:
     """The rotary settings of ``live`` under the keys of transformers 4; empty if there are none for them."""
     parameters: dict[str, Any] = live.rope_parameters
     keys: dict[str, Any] = {}
-    if layer_types := set(live.nested_rope_parameter_keys(parameters)):
-        if layer_types != {"full_attention", "sliding_attention"}:
+    if live.nested_rope_parameter_keys(parameters):
+        if parameters.keys() != {"full_attention", "sliding_attention"} or None in parameters.values():
             return {}
         keys["rope_local_base_freq"] = parameters["sliding_attention"]["rope_theta"]
         parameters = parameters["full_attention"]

@@ -235,6 +235,15 @@ def test_what_a_source_says_beside_is_kept(tmp_path: Path) -> None:
         assert (tmp_path / "checkpoint" / name).read_bytes() == (source / name).read_bytes()
 
 
+def test_a_source_that_relies_on_a_default_theta_gets_the_one_it_was_trained_with(tmp_path: Path) -> None:
+    """Without one, OLMo 3 has 10,000 in version 4 and 500,000 in version 5."""
+    small = dict.fromkeys(("num_hidden_layers", "num_attention_heads", "num_key_value_heads"), 2)
+    small |= {"hidden_size": 32, "intermediate_size": 32, "vocab_size": 113, "model_type": "olmo3"}
+    (tmp_path / "config.json").write_text(json.dumps(small))
+    model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(tmp_path))
+    assert exported_config(model, tmp_path, torch.float32)["rope_theta"] == 500000.0
+
+
 def test_a_tokenizer_that_both_versions_read_is_not_touched(tmp_path: Path) -> None:
     source = write_source("qwen3", "layout of 4", tmp_path / "source")
     text = '{"tokenizer_class":"PreTrainedTokenizerFast",  "eos_token":"<|end|>", "additional_special_tokens":["+"]}'
