@@ -42,7 +42,7 @@ def _suit_the_form(schema: dict[str, Any]) -> None:
     for field in schema.get("properties", {}).values():
         if field.get("type") == "boolean":
             field["anyOf"] = [{"type": field.pop("type")}]
-        if all("$ref" in member or member == {"type": "boolean"} for member in field.get("anyOf", [{}])):
+        if "anyOf" in field and {"type": "null"} not in field["anyOf"]:
             field["anyOf"].append({"type": "null"})
             field["default"] = None
 

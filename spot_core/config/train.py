@@ -84,10 +84,10 @@ class TrainConfig(Section):
     ranks: Auto | Count = "auto"
     """Training processes on each node. auto: one for each GPU, or one without any; more share the cores."""
     zero_stage: Literal[0, 1, 2, 3] = 2
-    """DeepSpeed ZeRO: 1 shards the optimizer over ranks, 2 gradients too, 3 weights too; 0 shards nothing, which takes
-    least for one rank in fp32."""
+    """DeepSpeed ZeRO: 1 shards the optimizer over ranks, 2 gradients too, 3 weights too; 0 (fp32 only) shards nothing,
+    which takes least for one rank."""
     cpu_offload: bool = False
-    """Keep optimizer state in host memory: slower, for GPUs that are too small."""
+    """Keep optimizer state in host memory: slower, for GPUs that are too small. Needs a GPU and `zero_stage` 1 to 3."""
     gradient_checkpointing: Checkpointing = "full"
     """What the backward pass computes again: nothing, all but matrix products and attention (little work, half the
     memory), or whole layers (a third more work, least memory)."""
@@ -121,6 +121,20 @@ class TrainConfig(Section):
             raise ValueError(
                 f"nodes = {self.nodes}, but rendezvous is not set: give host:port, an address of the machine that "
                 "runs this stage and a free port there, e.g. 10.0.0.1:29500"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _stage_0_is_plain_pytorch(self) -> Self:
+        if self.zero_stage == 0 and self.precision == "bf16":
+            raise ValueError(
+                "zero_stage = 0 with precision = 'bf16': DeepSpeed sums the gradients of bf16 weights in fp32 only "
+                "from stage 1 on. Set zero_stage to 1, which needs no more memory, or precision to fp32"
+            )
+        if self.zero_stage == 0 and self.cpu_offload:
+            raise ValueError(
+                "zero_stage = 0 with cpu_offload = True: DeepSpeed moves optimizer state to host memory only from "
+                "stage 1 on. Set zero_stage to 1, 2 or 3, or cpu_offload to false"
             )
         return self
 

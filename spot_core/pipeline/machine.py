@@ -18,7 +18,14 @@ from spot_core.inference.capacity import check_engine
 from spot_core.models import resolve_model
 from spot_core.pipeline.oracle_recipe import served_by
 from spot_core.pipeline.rollout import has_responses
-from spot_core.training.preflight import Room, check_fits, estimate_least, estimate_worst_case, resolve_ranks
+from spot_core.training.preflight import (
+    Room,
+    check_fits,
+    check_offload,
+    estimate_least,
+    estimate_worst_case,
+    resolve_ranks,
+)
 
 
 def uses_gpu(config: SpotConfig, stage: StageName) -> bool:
@@ -107,6 +114,7 @@ def _check_training(
     numbers: dict[str, Any] | None, train: TrainConfig, gpus: Collection[Gpu], host_bytes: int
 ) -> list[str]:
     settings = resolve_ranks(train, tuple(gpus))
+    check_offload(settings, on_gpu=bool(gpus))
     try:
         if numbers is None:
             return []

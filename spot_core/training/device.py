@@ -4,6 +4,7 @@ import os
 import resource
 import socket
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal, TypeVar
@@ -73,22 +74,46 @@ def from_first(place: Place, look: Callable[[], T]) -> T:
     return box[0]
 
 
+def gather(place: Place, value: T) -> list[T]:
+    """Returns every rank's ``value``, by rank; all must call it."""
+    if place.world_size == 1:
+        return [value]
+    values: list[Any] = [None] * place.world_size
+    dist.all_gather_object(values, value)
+    return values
+
+
 def load_config(job: TrainingJob) -> PretrainedConfig:
     """config.json of the job's model."""
     return AutoConfig.from_pretrained(job.model_path, trust_remote_code=job.trust_remote_code)
 
 
-def load_policy(job: TrainingJob, kernel: str) -> PreTrainedModel:
-    """The model of the job in its training precision, on the CPU, without dropout; ``kernel`` computes attention."""
+def load_policy(job: TrainingJob, kernel: str, place: Place) -> PreTrainedModel:
+    """The model of the job in its training precision, on its device, without dropout.
+
+    At ZeRO stage 3 every rank gets its shard of each weight; all ranks must call it. The host memory that this needs is
+    `host_bytes_while_loading`.
+
+    Args:
+        kernel: what computes attention.
+    """
     disable_progress_bar()  # the log is a file
-    model = AutoModelForCausalLM.from_pretrained(
-        job.model_path,
-        dtype=DTYPES[job.settings.precision],
-        attn_implementation=kernel,
-        trust_remote_code=job.trust_remote_code,
-    )
+    sharded: AbstractContextManager[None] = nullcontext()
+    if job.settings.zero_stage == 3:
+        from spot_core.training.zero import sharded_loading  # noqa: PLC0415  (the reference pass needs DeepSpeed only here)
+
+        sharded = sharded_loading(job.settings, place)
+    with sharded:
+        model = AutoModelForCausalLM.from_pretrained(
+            job.model_path,
+            dtype=DTYPES[job.settings.precision],
+            attn_implementation=kernel,
+            trust_remote_code=job.trust_remote_code,
+            # Straight to the GPU, weight by weight.
+            device_map={"": place.device} if place.on_gpu and job.settings.zero_stage < 3 else None,
+        )
     disable_dropout(model)
-    return model
+    return model.to(place.device)
 
 
 def free_room(place: Place) -> Room:

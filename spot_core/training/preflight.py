@@ -31,6 +31,8 @@ _NCCL_BYTES = GIB
 which eight GPUs have some dozens."""
 _FRAGMENTATION = 0.06
 """Share of a GPU's memory that PyTorch's allocator holds and cannot use, with expandable segments. Not measured here."""
+_SHARDED_LOADING = 1.4
+"""Peak of a rank's memory while a model is loaded at ZeRO stage 3 on a CPU, in whole models. Measured."""
 _MOST_RANKS = 1024
 """A remedy with more is none."""
 
@@ -51,8 +53,7 @@ class MemoryEstimate:
     margin: int
     """On a GPU: what its allocator cannot use."""
     host: int
-    """Of host memory beside the device's: the model while it is loaded, later an optimizer that is kept there. None on a
-    CPU, which is the host."""
+    """Of host memory beside that: an optimizer that is kept there, and what loading takes for a moment."""
 
     @property
     def total(self) -> int:
@@ -145,11 +146,13 @@ def estimate_memory(
         "framework": _FRAMEWORK_BYTES + (_NCCL_BYTES if on_gpu and world_size > 1 else 0),
     }
     offloaded = optimizer + 4 * shard if settings.cpu_offload else 0  # its gradients too
+    # To a GPU each tensor goes from its mapped file by itself.
+    loading = int(_SHARDED_LOADING * width * count) - weights if stage == 3 and not on_gpu else 0
     return MemoryEstimate(
         parameters=count,
         **parts,
         margin=int(_FRAGMENTATION * sum(parts.values())) if on_gpu else 0,
-        host=max(weights, offloaded) if on_gpu else offloaded,
+        host=max(offloaded, loading),
     )
 
 
@@ -177,6 +180,15 @@ def estimate_worst_case(
         on_gpu=on_gpu,
         dense_mask=not on_gpu and row_tokens <= LONG_ROW,
     )
+
+
+def check_offload(settings: TrainConfig, *, on_gpu: bool) -> None:
+    """Raises ConfigError if optimizer state shall move from the GPU of a machine that has none."""
+    if settings.cpu_offload and not on_gpu:
+        raise ConfigError(
+            "cpu_offload = True, but training runs without a GPU: optimizer state is in host memory anyway. Set "
+            "cpu_offload to false"
+        )
 
 
 def estimate_least(model_config: dict[str, Any], settings: TrainConfig, *, on_gpu: bool) -> MemoryEstimate:

@@ -105,12 +105,15 @@ def test_an_environment_for_gpus_without_one_is_refused(fake_machine, tmp_path):
         check(profile("demo", tmp_path))
 
 
-def test_host_memory_that_loading_takes_is_checked(fake_machine, tmp_path):
+def test_host_memory_that_an_offloaded_optimizer_takes_is_checked(fake_machine, tmp_path):
     fake_machine(8, host_gib=64)
+    config = profile("qwen3-8b", tmp_path, train={"cpu_offload": True})
     with pytest.raises(
         ConfigError, match=r"8 ranks on a machine, but .* 64\.00 GiB free for the host memory"
     ):
-        check(profile("qwen3-8b", tmp_path), "train")
+        check(config, "train")
+    fake_machine(8, host_gib=160)
+    assert check(config, "train") == []
 
 
 def test_an_8b_model_on_a_laptop_is_refused_by_its_weights(monkeypatch, tmp_path, fake_machine):

@@ -97,7 +97,7 @@ def test_a_rank_without_the_memory_is_refused_before_the_model_is_loaded(
         scratch_dir=tmp_path,
     )
     place = Place(rank=0, world_size=1, device=torch.device("cpu"), backend="gloo")
-    layout = choose_layout(tiny_model("qwen3").config, settings, PAIRS, on_gpu=False)
+    layout = choose_layout(tiny_model("qwen3").config, settings, PAIRS, place)
     plan = plan_training(layout.index, epochs=1, batch_size=2, seed=0, world_size=1, budget=layout.budget)
     monkeypatch.setattr(checks, "free_room", lambda place: Room(64 * GIB))
     with caplog.at_level(logging.INFO):

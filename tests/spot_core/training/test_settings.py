@@ -236,14 +236,14 @@ def test_several_gpus_get_room_for_their_collectives_and_all_for_fragments() -> 
     assert one.margin > 0.05 * one.weights and cpu.margin == 0
 
 
-def test_host_memory_is_that_of_loading_or_of_an_optimizer_kept_there() -> None:
-    def host(**settings) -> int:
-        return estimate_least(QWEN3_8B, TrainConfig(ranks=8, **settings), on_gpu=True).host
+def test_host_memory_is_that_of_an_optimizer_kept_there_or_of_loading_shards() -> None:
+    def host(*, on_gpu: bool = True, **settings) -> int:
+        return estimate_least(QWEN3_8B, TrainConfig(ranks=8, **settings), on_gpu=on_gpu).host
 
-    weights, shard = 2 * parameter_count(QWEN3_8B), parameter_count(QWEN3_8B) // 8
-    assert host() == weights  # each rank has all of it in the host's memory for a moment
-    assert host(zero_stage=3) < weights / 4
-    assert host(zero_stage=3, cpu_offload=True) == 16 * shard
+    count = parameter_count(QWEN3_8B)
+    assert host() == host(zero_stage=3) == host(on_gpu=False) == 0
+    assert host(cpu_offload=True) == host(zero_stage=3, cpu_offload=True) == 16 * (count // 8)
+    assert host(zero_stage=3, on_gpu=False) > 2 * count
 
 
 def test_an_unknown_architecture_is_refused_by_the_width_it_lacks() -> None:
