@@ -1,7 +1,6 @@
 """The command of vLLM's GPU build takes the command line of every profile. That build is needed, a GPU is not."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,11 +12,15 @@ from spot_core.config.spot import SpotConfig
 from spot_core.demo import STUDENT_PATH
 from spot_core.devices import find_distribution
 from spot_core.inference import server
-from tests.spot_core.inference import vllm_on_cuda
 
-pytestmark = pytest.mark.skipif(
-    find_distribution("vllm") is None, reason="the GPU build of vLLM is not installed: make setup DEVICE=gpu"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        find_distribution("vllm") is None,
+        reason="the GPU build of vLLM is not installed: make setup DEVICE=gpu",
+    ),
+]
+PROGRAM = Path(__file__).with_name("vllm_on_cuda.py")  # not imported: it takes the GPU build
 PORT = 8123
 SMOLLM2 = {
     "model_type": "llama",
@@ -51,9 +54,8 @@ def answers_of_vllm(commands):
     """What vLLM's own command makes of the command lines, on a platform with eight GPUs."""
     assert all(command[:3] == [sys.executable, "-m", "vllm.entrypoints.cli.main"] for command in commands)
     done = subprocess.run(
-        [sys.executable, "-m", vllm_on_cuda.__name__],
+        [sys.executable, PROGRAM],
         input=json.dumps([command[3:] for command in commands]),
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])},
         capture_output=True,
         text=True,
         check=False,
