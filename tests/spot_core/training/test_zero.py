@@ -23,7 +23,7 @@ from tests.spot_core.training.stage import Stage
 pytestmark = pytest.mark.engine
 
 VOCABULARY = 151_936  # Qwen3's
-GEOMETRY = {"vocab_size": VOCABULARY, "hidden_size": 64, "head_dim": 16, "initializer_range": 0.05}
+GEOMETRY = {"vocab_size": VOCABULARY, "initializer_range": 0.05}
 SETTINGS = TrainConfig(
     objective="spot_bco",
     beta=0.5,
