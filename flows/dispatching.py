@@ -28,7 +28,7 @@ from prefect.states import Cancelled, Cancelling, State
 from flows.client import own_client
 from flows.waiting import this_run
 from spot_core.config.dispatch import DispatchConfig
-from spot_core.config.spot import StageName
+from spot_core.config.spot import STAGES, StageName
 from spot_core.errors import ConfigError, StageError
 
 _POLL_SECONDS = 1.0
@@ -40,11 +40,25 @@ def has_own_pool(stage: StageName, dispatch: DispatchConfig) -> bool:
     if dispatch.stages != "auto":
         return dispatch.stages == "deployments"
     with own_client() as client:
-        try:
-            pool = client.read_deployment_by_name(f"{stage}/stage").work_pool_name
-        except ObjectNotFound:
-            return False
+        pool = _pool_of(client, stage)
     return this_run().work_pool_name is not None and pool not in (None, this_run().work_pool_name)
+
+
+def stages_of_own_pool() -> list[StageName]:
+    """Returns the stages whose deployments have the work pool that this flow run came through; none for a subflow."""
+    own = this_run().work_pool_name
+    if own is None:
+        return []
+    with own_client() as client:
+        return [stage for stage in STAGES if _pool_of(client, stage) == own]
+
+
+def _pool_of(client: SyncPrefectClient, stage: StageName) -> str | None:
+    """Work pool of a stage's deployment; None if it has none."""
+    try:
+        return client.read_deployment_by_name(f"{stage}/stage").work_pool_name
+    except ObjectNotFound:
+        return None
 
 
 def run_through_deployment(stage: StageName, parameters: dict[str, Any]) -> State:

@@ -17,12 +17,10 @@ from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 
 from flows.client import own_client
-from spot_core.config.oracle import SelfOracleConfig, VllmOracleConfig, in_order
-from spot_core.config.spot import SpotConfig, StageName
+from spot_core.config.spot import StageName
 from spot_core.errors import ConfigError
-from spot_core.pipeline.oracle_recipe import served_by
+from spot_core.pipeline.machine import uses_gpu
 from spot_core.pipeline.resolve import Resolver
-from spot_core.pipeline.rollout import has_responses
 from spot_core.runs import Run
 from tasks.patience import patiently
 
@@ -56,23 +54,6 @@ def gpu_for(stage: StageName, run_name: str, store: str) -> Iterator[None]:
             get_run_logger().warning(
                 "%s could not be given back (%s): it is free in %d s", limit, error, LEASE_SECONDS
             )
-
-
-def uses_gpu(config: SpotConfig, stage: StageName) -> bool:
-    """True if a stage loads a model here, rather than ask an endpoint that exists, or none."""
-    match stage:
-        case "rollout":
-            return config.engine.base_url is None and not has_responses(config)
-        case "filter":
-            return False
-        case "rectify":
-            return any(
-                isinstance(oracle, VllmOracleConfig | SelfOracleConfig)
-                and served_by(oracle, config)[1].base_url is None
-                for oracle in in_order(config.rectify.oracle)
-            )
-        case "train" | "evaluate":
-            return True
 
 
 def _wait_for(limit: str, stage: StageName) -> AbstractContextManager[None]:

@@ -2,6 +2,7 @@
 
 from prefect import task
 
+from spot_core.config.spot import StageName
 from spot_core.pipeline import stages
 from spot_core.report import pages
 from spot_core.runs import Run
@@ -11,9 +12,14 @@ from tasks.publish import publish
 
 
 @task(name="sample responses", **PATIENT)
-def roll_out(run_name: str, store: str) -> None:
-    """Samples what is missing and shows examples."""
+def roll_out(run_name: str, store: str, here: list[StageName]) -> None:
+    """Samples what is missing and shows examples.
+
+    It is the first stage on the machines of its work pool: what later stages there (`here`) need is checked now, before an
+    Oracle is paid.
+    """
     run = Run.open(store, run_name)
+    stages.require_machine(run, here)
     with progress_artifact("rollout-progress", unit="responses") as progress:
         artifact = stages.roll_out(run, progress)
     publish("rollout", pages.rollout(artifact))

@@ -3,9 +3,13 @@
 import types
 from difflib import get_close_matches
 from functools import cache
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
+
+Auto = Literal["auto"]
+"""A number that the machine decides on which the stage runs."""
+Count = Annotated[int, Field(ge=1)]
 
 
 class Section(BaseModel):
@@ -38,7 +42,7 @@ def _suit_the_form(schema: dict[str, Any]) -> None:
     for field in schema.get("properties", {}).values():
         if field.get("type") == "boolean":
             field["anyOf"] = [{"type": field.pop("type")}]
-        if all("$ref" in member or member == {"type": "boolean"} for member in field.get("anyOf", [{}])):
+        if "anyOf" in field and {"type": "null"} not in field["anyOf"]:
             field["anyOf"].append({"type": "null"})
             field["default"] = None
 

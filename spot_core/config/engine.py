@@ -1,16 +1,16 @@
 """The vLLM server that answers for the policy, and how it samples."""
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from spot_core.config.base import Section
+from spot_core.config.base import Auto, Count, Section
 from spot_core.config.secrecy import Address, Options
 
 
 class EngineConfig(Section):
     """A vLLM server that a stage starts and stops, or one that exists already. None of this changes a key
-    except `dtype`, `max_model_len` and `extra_args`, which decide what the model answers."""
+    except `dtype`, `max_model_len`, `batch_invariant` and `extra_args`, which decide what the model answers."""
 
     base_url: Address | None = None
     """Address of a running vLLM server of the base model, e.g. `http://127.0.0.1:8000/v1`, or of several, separated by
@@ -23,7 +23,7 @@ class EngineConfig(Section):
     max_model_len: int = Field(default=40960, ge=16)
     """Longest prompt and response together, in tokens."""
     concurrency: int = Field(default=256, ge=1)
-    """Requests in flight at once, to each server."""
+    """Requests in flight at once, to each copy of the model."""
     request_timeout_seconds: float = Field(default=3600.0, gt=0)
     """Time limit of one request."""
     max_retries: int = Field(default=4, ge=0)
@@ -32,8 +32,12 @@ class EngineConfig(Section):
     """How long the server may take to load the model."""
     tensor_parallel_size: int = Field(default=1, ge=1)
     """GPUs that share one copy of the model."""
-    data_parallel_size: int = Field(default=1, ge=1)
-    """Copies of the model."""
+    data_parallel_size: Auto | Count = "auto"
+    """Copies of the model behind one address. auto: as many as the GPUs of the machine suffice for, with
+    `tensor_parallel_size` GPUs each; of a server that exists already, one."""
+    batch_invariant: bool = False
+    """Have each response depend on its own request alone, not on those it is computed with (vLLM's batch invariance):
+    slower, and for GPUs of compute capability 9.0 or higher (Hopper and later)."""
     gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
     """Share of each GPU's memory that vLLM may take."""
     cpu_kvcache_gib: int = Field(default=1, ge=1)
@@ -62,8 +66,16 @@ class EngineConfig(Section):
         return tuple(part.strip() for part in self.base_url.split(",")) if self.base_url is not None else ()
 
 
-SPEED_SETTINGS = frozenset(EngineConfig.model_fields) - {"dtype", "max_model_len", "extra_args"}
+ANSWER_SETTINGS = frozenset({"dtype", "max_model_len", "batch_invariant", "extra_args"})
+"""Settings of an engine that decide what a model answers."""
+SPEED_SETTINGS = frozenset(EngineConfig.model_fields) - ANSWER_SETTINGS
 """Settings of an engine that do not change what a model answers."""
+
+
+def answer_settings(engine: EngineConfig) -> dict[str, Any]:
+    """Returns the settings that decide what a model answers, as JSON values: what a key is made of."""
+    unset = set() if engine.batch_invariant else {"batch_invariant"}  # keys from before it existed stay
+    return engine.model_dump(mode="json", include=set(ANSWER_SETTINGS) - unset)
 
 
 class SamplingConfig(Section):

@@ -7,11 +7,12 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from spot_core.checker import VerdictName
+from spot_core.config import engine, train
 from spot_core.config.base import Section, overrides_of
 from spot_core.config.checker import CheckerConfig
 from spot_core.config.decontamination import DecontaminationConfig, HeldOutSet
 from spot_core.config.dispatch import DispatchConfig
-from spot_core.config.engine import SPEED_SETTINGS, EngineConfig, SamplingConfig
+from spot_core.config.engine import EngineConfig, SamplingConfig
 from spot_core.config.flags import QualityFlag
 from spot_core.config.model import ModelConfig, PromptConfig
 from spot_core.config.oracle import OracleConfig, Price, in_order
@@ -164,7 +165,13 @@ class SpotConfig(Section):
     def identity(self) -> dict[str, Any]:
         """What makes it this run and no other: all but where and how fast it is run."""
         return self.model_dump(
-            mode="json", exclude={"dispatch": True, "sharding": True, "engine": SPEED_SETTINGS}
+            mode="json",
+            exclude={
+                "dispatch": True,
+                "sharding": True,
+                "engine": engine.SPEED_SETTINGS,
+                "train": train.SPEED_SETTINGS,
+            },
         )
 
     @property

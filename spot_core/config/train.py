@@ -4,7 +4,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from spot_core.config.base import Section
+from spot_core.config.base import Auto, Count, Section
 from spot_core.errors import ConfigError
 
 Checkpointing = Literal["none", "selective", "full"]
@@ -81,13 +81,13 @@ class TrainConfig(Section):
     rendezvous: str | None = Field(default=None, pattern=r"^[A-Za-z0-9.-]+:[0-9]+$")
     """With several `nodes`: host:port at which they meet, an address of the machine that runs this stage. On every
     other one run `spot join host:port`."""
-    ranks: int = Field(default=1, ge=1)
-    """Training processes on each node: one per GPU, or shares of the cores without one."""
+    ranks: Auto | Count = "auto"
+    """Training processes on each node. auto: one for each GPU, or one without any; more share the cores."""
     zero_stage: Literal[0, 1, 2, 3] = 2
-    """DeepSpeed ZeRO: 1 shards the optimizer over ranks, 2 gradients too, 3 weights too; 0 shards nothing, which takes
-    least for one rank in fp32."""
+    """DeepSpeed ZeRO: 1 shards the optimizer over ranks, 2 gradients too, 3 weights too; 0 (fp32 only) shards nothing,
+    which takes least for one rank."""
     cpu_offload: bool = False
-    """Keep optimizer state in host memory: slower, for GPUs that are too small."""
+    """Keep optimizer state in host memory: slower, for GPUs that are too small. Needs a GPU and `zero_stage` 1 to 3."""
     gradient_checkpointing: Checkpointing = "full"
     """What the backward pass computes again: nothing, all but matrix products and attention (little work, half the
     memory), or whole layers (a third more work, least memory)."""
@@ -104,7 +104,8 @@ class TrainConfig(Section):
 
     @property
     def world_size(self) -> int:
-        """Training processes on all nodes."""
+        """Training processes on all nodes, once `ranks` is a number."""
+        assert self.ranks != "auto", "the number of ranks is resolved on the machine that trains"
         return self.nodes * self.ranks
 
     @field_validator("rendezvous", mode="before")
@@ -120,6 +121,20 @@ class TrainConfig(Section):
             raise ValueError(
                 f"nodes = {self.nodes}, but rendezvous is not set: give host:port, an address of the machine that "
                 "runs this stage and a free port there, e.g. 10.0.0.1:29500"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _stage_0_is_plain_pytorch(self) -> Self:
+        if self.zero_stage == 0 and self.precision == "bf16":
+            raise ValueError(
+                "zero_stage = 0 with precision = 'bf16': DeepSpeed sums the gradients of bf16 weights in fp32 only "
+                "from stage 1 on. Set zero_stage to 1, which needs no more memory, or precision to fp32"
+            )
+        if self.zero_stage == 0 and self.cpu_offload:
+            raise ValueError(
+                "zero_stage = 0 with cpu_offload = True: DeepSpeed moves optimizer state to host memory only from "
+                "stage 1 on. Set zero_stage to 1, 2 or 3, or cpu_offload to false"
             )
         return self
 
@@ -142,7 +157,7 @@ def split_address(address: str) -> tuple[str, int]:
     return host, int(port)
 
 
-_SPEED_SETTINGS = frozenset(
+SPEED_SETTINGS = frozenset(
     {
         "nodes",
         "rendezvous",
@@ -158,6 +173,7 @@ _SPEED_SETTINGS = frozenset(
         "wandb_project",
     }
 )
+"""Settings that change neither the trained weights nor the metrics."""
 
 
 def result_settings(config: TrainConfig) -> dict[str, Any]:
@@ -166,7 +182,7 @@ def result_settings(config: TrainConfig) -> dict[str, Any]:
     Left out are the layout over ranks and memory, where metrics are watched, and what is not read: by the chosen
     objective, or because all weights are trained.
     """
-    unread = set(_SPEED_SETTINGS)
+    unread = set(SPEED_SETTINGS)
     if config.lora is None:
         unread |= {"lora"}
     if config.objective != "spot_bco":

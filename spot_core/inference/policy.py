@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from spot_core.config.engine import EngineConfig, SamplingConfig
 from spot_core.errors import DeclinedRequestError, EngineError, RefusedRequestError
+from spot_core.inference.capacity import resolve_copies
 from spot_core.inference.client import ModelClient
 from spot_core.inference.keys import engine_key
 from spot_core.inference.server import DEATH_SECONDS, SERVED_NAME, VllmServer
@@ -63,7 +64,7 @@ class Policy:
         self, model_path: Path, engine: EngineConfig, *, log_folder: Path, trust_remote_code: bool = False
     ) -> None:
         self._model_path = model_path
-        self._engine = engine
+        self._engine = resolve_copies(engine)
         self._api_key = engine_key(engine)
         self._log_folder = log_folder
         self._trust_remote_code = trust_remote_code
@@ -159,7 +160,7 @@ class Policy:
 
             tasks = [
                 asyncio.ensure_future(ask_next(client))
-                for _, client in zip(requests, servers.in_turn(self._engine.concurrency), strict=False)
+                for _, client in zip(requests, servers.in_turn(self._connections), strict=False)
             ]
             watcher = asyncio.ensure_future(self._until_the_server_dies())
             try:
@@ -193,6 +194,12 @@ class Policy:
             await asyncio.sleep(_WATCH_SECONDS)
         raise self._server.failure("died while answering")
 
+    @property
+    def _connections(self) -> int:
+        """Most requests in flight to one server: to all copies of the model that it has."""
+        assert self._engine.data_parallel_size != "auto", "resolved at the start"
+        return self._engine.concurrency * self._engine.data_parallel_size
+
     def _addresses(self) -> Sequence[str]:
         if self._engine.addresses:
             return self._engine.addresses
@@ -206,7 +213,7 @@ class Policy:
             api_key=self._api_key,
             timeout_seconds=self._engine.request_timeout_seconds,
             max_retries=self._engine.max_retries,
-            connections=self._engine.concurrency,
+            connections=self._connections,
         )
         try:
             yield client

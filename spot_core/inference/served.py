@@ -17,6 +17,7 @@ from spot_core.errors import (
     TooLongError,
 )
 from spot_core.inference.breaker import CircuitBreaker
+from spot_core.inference.capacity import resolve_copies
 from spot_core.inference.client import ModelClient
 from spot_core.inference.keys import engine_key
 from spot_core.inference.server import DEATH_SECONDS, SERVED_NAME, VllmServer
@@ -55,7 +56,7 @@ class ServedModel:
     ) -> None:
         self._model_path = model_path
         self._model = model
-        self._engine = engine
+        self._engine = resolve_copies(engine)
         self._api_key = engine_key(engine)
         self._log_folder = log_folder
         self._timeout_seconds = timeout_seconds

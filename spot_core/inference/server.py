@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -13,8 +13,9 @@ import httpx2
 import psutil
 
 from spot_core.config.engine import EngineConfig
-from spot_core.devices import has_gpu
+from spot_core.devices import find_distribution, has_gpu
 from spot_core.errors import ConfigError, EngineError, SpotError
+from spot_core.inference.capacity import resolve_copies
 from spot_core.inference.symptoms import PORT, VLLM
 from spot_core.processes.guard import GRACE_SECONDS
 from spot_core.processes.ports import free_port
@@ -45,7 +46,7 @@ class VllmServer:
         self, model_path: Path, engine: EngineConfig, *, log_path: Path, trust_remote_code: bool = False
     ) -> None:
         self._model_path = model_path
-        self._engine = engine
+        self._engine = resolve_copies(engine)
         self._log_path = log_path
         self._trust_remote_code = trust_remote_code
         self.port = 0
@@ -56,7 +57,7 @@ class VllmServer:
         while True:
             self.port = free_port()
             self.process = SupervisedProcess(
-                _command(self._model_path, self._engine, self.port, self._trust_remote_code),
+                server_command(self._model_path, self._engine, self.port, self._trust_remote_code),
                 name="vLLM",
                 log_path=self._log_path,
                 env=_environment(self._engine),
@@ -109,15 +110,20 @@ class VllmServer:
                 time.sleep(_POLL_SECONDS)
 
     def _listens(self) -> bool:
-        """Whether it is ours that answers: the server of another run may have been faster."""
-        for process in self.process.tree():
-            with suppress(psutil.Error):
-                if any(
-                    c.status == psutil.CONN_LISTEN and c.laddr.port == self.port
-                    for c in process.net_connections()
-                ):
-                    return True
-        return False
+        """Whether it is ours that answers: the server of another run may have been faster.
+
+        Raises:
+            _PortLostError: another process listens there too, as several API processes of vLLM may on one port.
+        """
+        ours = {process.pid for process in self.process.tree()}
+        listening = {
+            connection.pid
+            for connection in psutil.net_connections("tcp")
+            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == self.port
+        }
+        if listening & ours and listening - ours:
+            raise self._lose_port()
+        return bool(listening & ours)
 
     def failure(self, what: str) -> EngineError:
         """An error that says what happened and why, and shows the end of the server's own log."""
@@ -127,8 +133,14 @@ class VllmServer:
         found, what = self.process.diagnosis(VLLM), "the vLLM server ended while starting"
         if found is not None and found.is_setting:
             return ConfigError(self.process.account(what, VLLM))
-        if found is None or found.name != PORT or self.ports_lost >= _MOST_PORTS_LOST:
+        if found is None or found.name != PORT:
             return EngineError(self.process.account(what, VLLM))
+        return self._lose_port()
+
+    def _lose_port(self) -> EngineError:
+        """Counts a port that another process took; an error that it is one too many, or to start again after."""
+        if self.ports_lost >= _MOST_PORTS_LOST:
+            return self.failure("found its port taken again and again")
         self.ports_lost += 1
         said = f"port {self.port} was free and is taken now (lost: {self.ports_lost}); vLLM starts again with another"
         log.warning("%s", said)
@@ -139,9 +151,12 @@ class _PortLostError(EngineError):
     """Another process was faster."""
 
 
-def _command(model_path: Path, engine: EngineConfig, port: int, trust_remote_code: bool) -> list[str]:
+def server_command(model_path: Path, engine: EngineConfig, port: int, trust_remote_code: bool) -> list[str]:
+    """Returns the command line of a server; the number of copies in ``engine`` is resolved.
+
+    `vllm serve` has one API process for each copy of the model, the module that the CPU build needs a single one.
+    """
     options = {
-        "--model": str(model_path),
         "--served-model-name": SERVED_NAME,
         "--host": "127.0.0.1",
         "--port": str(port),
@@ -152,13 +167,26 @@ def _command(model_path: Path, engine: EngineConfig, port: int, trust_remote_cod
         "--data-parallel-size": str(engine.data_parallel_size),
     }
     flags = ["--disable-uvicorn-access-log", *(["--trust-remote-code"] if trust_remote_code else [])]
+    last = []
     if has_gpu():
         options["--gpu-memory-utilization"] = str(engine.gpu_memory_utilization)
     else:
         flags.append("--enforce-eager")
-    # `vllm serve` asks for the metadata of a package called vllm, which the CPU wheel lacks.
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
-    return [*command, *(part for option in options.items() for part in option), *flags, *engine.extra_args]
+        # A prompt that is computed in pieces has its request's random numbers set back after each, which those of a CPU
+        # cannot be: the engine would die. The last word, so that no further argument brings it back.
+        last.append("--no-enable-chunked-prefill")
+    # The command asks for the metadata of a package called vllm, which the CPU build lacks.
+    if find_distribution("vllm") is not None:
+        command = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", str(model_path)]
+    else:
+        command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model_path)]
+    return [
+        *command,
+        *(part for option in options.items() for part in option),
+        *flags,
+        *engine.extra_args,
+        *last,
+    ]
 
 
 def _environment(engine: EngineConfig) -> dict[str, str]:
@@ -166,6 +194,7 @@ def _environment(engine: EngineConfig) -> dict[str, str]:
     environment["VLLM_API_KEY"] = (
         ""  # that of another server: this one listens on 127.0.0.1 and asks for none
     )
+    environment["VLLM_BATCH_INVARIANT"] = str(int(engine.batch_invariant))
     if not has_gpu():
         environment["VLLM_CPU_KVCACHE_SPACE"] = os.environ.get(
             "VLLM_CPU_KVCACHE_SPACE", str(engine.cpu_kvcache_gib)

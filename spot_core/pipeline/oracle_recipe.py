@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from spot_core.artifacts.hashing import text_sha256
-from spot_core.config.engine import EngineConfig
+from spot_core.config.engine import EngineConfig, answer_settings
 from spot_core.config.imported import ImportedOracleConfig
 from spot_core.config.model import ModelConfig
 from spot_core.config.oracle import (
@@ -63,5 +63,5 @@ def serving(path: Path, model: ModelConfig, engine: EngineConfig) -> dict[str, A
     return {
         "weights": fingerprint(path),
         "chat_template_kwargs": model.chat_template_kwargs,
-        **engine.model_dump(mode="json", include={"dtype", "max_model_len", "extra_args"}),
+        **answer_settings(engine),
     }

@@ -1,6 +1,5 @@
 """Dry run: what a configuration would do, what is there already, and what it would cost. Needs no model, no GPU."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,21 +15,24 @@ from spot_core.config.oracle import (
 from spot_core.config.questions import QuestionSource
 from spot_core.config.spot import STAGES, FilterConfig, SpotConfig
 from spot_core.datasets import read_questions
-from spot_core.devices import has_gpu
-from spot_core.errors import InputError
+from spot_core.devices import list_gpus
+from spot_core.errors import ConfigError, InputError
 from spot_core.inference.prompts import PromptRenderer
 from spot_core.oracles.base import Failure
 from spot_core.oracles.prompting import Prompt
 from spot_core.pipeline import rollout
+from spot_core.pipeline.machine import check_machine, model_numbers
 from spot_core.pipeline.resolve import Resolver
 from spot_core.report.markdown import block, table
 from spot_core.runs import Run
 from spot_core.training.meeting import join_command
-from spot_core.training.preflight import estimate_worst_case
+from spot_core.training.preflight import estimate_worst_case, resolve_ranks
 
 _CHARACTERS_PER_TOKEN = (
     4.0  # of English text under a large vocabulary; used only where the tokenizer is not at hand
 )
+_LIKELY_GPUS = (1, 2, 4, 8)
+"""For which memory is estimated where the number of ranks is left to a machine that is not this one."""
 _ASSUMED_FAILURE_SHARE = 0.5
 _ASSUMED_RESPONSE_TOKENS = 1000
 
@@ -99,6 +101,7 @@ def make_plan(config: SpotConfig, *, refresh: tuple[str, ...] = ()) -> Plan:
     _list_stages(plan, resolver)
     _estimate_tokens(plan, resolver, questions)
     _estimate_memory(plan, resolver.model_path)
+    _check_machine(plan, resolver.model_path)
     if config.train.nodes > 1 and config.train.rendezvous is not None:
         command = join_command(config.train.rendezvous)
         plan.notes.append(f"training takes {config.train.nodes} nodes; on each other one run: {command}")
@@ -217,13 +220,29 @@ def _oracle_cost(
 
 
 def _estimate_memory(plan: Plan, model_path: Path | None) -> None:
-    numbers = plan.config.model.architecture
-    if model_path is not None:
-        numbers = json.loads((model_path / "config.json").read_text(encoding="utf-8"))
+    numbers, train = model_numbers(plan.config, model_path), plan.config.train
     if numbers is None:
         plan.memory = "unknown: the model is not at hand (set model.architecture to estimate it all the same)"
         return
-    train = plan.config.train
+    gpus = list_gpus()
     # A recipe in bf16 is meant for GPUs, wherever it is planned.
-    on_gpu = has_gpu() or train.precision == "bf16"
-    plan.memory = str(estimate_worst_case(numbers, train, world_size=train.world_size, on_gpu=on_gpu))
+    on_gpu = bool(gpus) or train.precision == "bf16"
+    counts = (
+        _LIKELY_GPUS if on_gpu and not gpus and train.ranks == "auto" else (resolve_ranks(train, ()).ranks,)
+    )
+    if gpus and train.ranks == "auto":
+        counts = (len(gpus),)
+    settings = [train.model_copy(update={"ranks": ranks}) for ranks in counts]
+    plan.memory = "\n".join(
+        f"{one.nodes * one.ranks} {'GPU' if on_gpu else 'rank'}{'s' if one.world_size > 1 else ''}: "
+        f"{estimate_worst_case(numbers, one, on_gpu=on_gpu)}"
+        for one in settings
+    )
+
+
+def _check_machine(plan: Plan, model_path: Path | None) -> None:
+    """Notes what this machine cannot do; the run may be meant for another."""
+    try:
+        plan.notes += check_machine(plan.config, STAGES, model_path=model_path)
+    except ConfigError as error:
+        plan.notes.append(str(error))

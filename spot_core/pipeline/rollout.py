@@ -7,6 +7,7 @@ from typing import Any
 
 from spot_core.artifacts import Artifact, ArtifactWriter, Recipe
 from spot_core.artifacts.journal import Journal
+from spot_core.config.engine import answer_settings
 from spot_core.config.spot import SpotConfig
 from spot_core.inference.policy import Policy, Request, Response, request_seed
 from spot_core.inference.prompts import PromptRenderer
@@ -31,9 +32,7 @@ def sampling_settings(config: SpotConfig, sampling: Any) -> dict[str, Any]:
     """What decides a sampled response, beside the model."""
     return {
         **sampling.model_dump(mode="json", include={"temperature", "top_p", "max_new_tokens", "seed"}),
-        "dtype": config.engine.dtype,
-        "max_model_len": config.engine.max_model_len,
-        "extra_args": list(config.engine.extra_args),  # such as --quantization
+        **answer_settings(config.engine),
     }
 
 

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from spot_core.artifacts import Artifact, ArtifactWriter
-from spot_core.config.spot import StageName
+from spot_core.config.spot import STAGES, StageName
 from spot_core.disk import plain_disk_errors
 from spot_core.errors import ConfigError
 from spot_core.inference.policy import Policy
@@ -20,6 +20,7 @@ from spot_core.inference.prompts import PromptRenderer
 from spot_core.pipeline import evaluate, questions, rectify, rollout, train
 from spot_core.pipeline import filter as filtering
 from spot_core.pipeline.asking import Attended
+from spot_core.pipeline.machine import check_machine
 from spot_core.pipeline.oracles import Secret, no_secrets, require_usable
 from spot_core.pipeline.progress import Progress, silent
 from spot_core.pipeline.resolve import WHENS, Node, Resolver
@@ -65,7 +66,8 @@ def prepare(run: Run, *, elsewhere: Collection[StageName] = ()) -> list[Artifact
 
     Raises:
         InputError: a source, the model or a file of the Oracle is missing or nothing usable is left of it.
-        ConfigError: metrics cannot be shown where the configuration wants them, or a prompt cannot be used.
+        ConfigError: metrics cannot be shown where the configuration wants them, a prompt cannot be used, or this machine
+            lacks the GPUs or the memory for a stage that runs here.
     """
     if "train" not in elsewhere:
         require_watchers(run.config.train)
@@ -93,7 +95,20 @@ def prepare(run: Run, *, elsewhere: Collection[StageName] = ()) -> list[Artifact
         )
     else:
         made.append(produce(run, resolver.questions(), lambda writer: questions.make(writer, reading)))
+    require_machine(run, [stage for stage in STAGES if stage not in elsewhere])
     return made
+
+
+def require_machine(run: Run, stages: Collection[StageName]) -> None:
+    """Checks that this machine can do what is not complete of some stages; logs what it may not be able to.
+
+    Raises:
+        ConfigError: it cannot: see `spot_core.pipeline.machine.check_machine`.
+    """
+    resolver = Resolver(run, download=False)
+    missing = [stage for stage in stages if not resolver.complete(stage)]
+    for warning in check_machine(run.config, missing, model_path=resolver.model_path):
+        log.warning("%s", warning)
 
 
 def _require_model(resolver: Resolver) -> Path:

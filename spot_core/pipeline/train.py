@@ -1,5 +1,6 @@
 """Stage 4: log π_ref of every pair, then SPoT training with DeepSpeed."""
 
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,7 @@ def make_reference(
             "pairs": table.num_rows,
             "mean_logprob_per_chosen_token": (pc.sum(table["chosen_logprob"]).as_py() or 0.0)
             / max(1, tokens),
+            "layout": _layout(job),
         },
     )
 
@@ -172,9 +174,16 @@ def make_train(
             "reward_chosen": last["reward_chosen"],
             "reward_rejected": last["reward_rejected"],
             "tokens": sum(row["tokens"] for row in rows),
+            "layout": _layout(job),
         },
         files=[writer.folder / name for name in (CHECKPOINT, *([ADAPTER] if with_adapter else []))],
     )
+
+
+def _layout(job: TrainingJob) -> dict[str, str | None]:
+    """Returns how the ranks laid out the pairs: rows, attention, fallback."""
+    facts: dict[str, str | None] = json.loads(job.layout_path.read_text(encoding="utf-8"))
+    return facts
 
 
 class _Follower:

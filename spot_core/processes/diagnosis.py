@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from spot_core.processes.lines import severity
+from spot_core.processes.lines import severity, split_prefix
 
 _HARMLESS = re.compile(r"(?:\([^)]*\)\s+|\[[\w.:-]+\]:?\s+)*(?:INFO|DEBUG)\b")
+_TRACEBACK = "Traceback (most recent call last)"
 _MOST_QUOTED = 200  # characters of a group
 _MOST_OF_A_LINE = 300
 
@@ -153,6 +154,25 @@ def diagnose(status: int | None, lines: Sequence[str], symptoms: Symptoms) -> Fi
                     return finding
                 effect = effect or finding
     return _by_signal(status, symptoms.host_memory) or effect
+
+
+def find_first_error(lines: Sequence[str]) -> str:
+    """Returns the exception at the end of the first traceback in clean log lines, or else the first line of an error.
+
+    An empty string if there is neither. What stands at the end of a log is often only what the end itself caused.
+    """
+    first, process = "", None
+    for line in lines:
+        if severity(line) == logging.WARNING:
+            continue
+        who, text = split_prefix(line)
+        if process is None and text.startswith(_TRACEBACK):
+            process = who
+        elif process is not None and who == process and text and not text[0].isspace():
+            return text[:_MOST_OF_A_LINE]
+        elif not first and severity(line) == logging.ERROR:
+            first = text[:_MOST_OF_A_LINE]
+    return first
 
 
 def _by_signal(status: int | None, memory: str) -> Finding | None:

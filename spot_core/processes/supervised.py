@@ -16,7 +16,7 @@ from typing import Self
 
 import psutil
 
-from spot_core.processes.diagnosis import Finding, Symptoms, diagnose
+from spot_core.processes.diagnosis import Finding, Symptoms, diagnose, find_first_error
 from spot_core.processes.follower import LogFollower
 from spot_core.processes.guard import GRACE_SECONDS, POLL_SECONDS
 from spot_core.processes.lines import clean, is_noise
@@ -153,11 +153,12 @@ class SupervisedProcess:
         return found
 
     def account(self, what: str, symptoms: Symptoms, *, then: str = "") -> str:
-        """What happened and why as far as it is known; in lines of their own what to do ``then``, and the end of the log."""
+        """What happened and why as far as it is known; in lines of their own the error that the log has first, what to do
+        ``then``, and the end of the log."""
         found = self.diagnosis(symptoms)
         parts = [f"{what}: {found.said}" if found else what]
-        if found and found.line:
-            parts.append(f"It says: {found.line}")
+        if said := (found.line if found else "") or find_first_error(self._lines()):
+            parts.append(f"It says: {said}")
         if then:
             parts.append(then)
         tail = self.log_tail() or "(nothing was written)"

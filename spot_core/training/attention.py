@@ -9,39 +9,57 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask
 from transformers import PretrainedConfig
 
-from spot_core.training import segments
+from spot_core.training import flex, segments
 from spot_core.training.preflight import LONG_ROW
-
-BLOCK = 128
-"""Tokens on each side of a block that FlexAttention computes or skips; rows for it are padded to whole blocks."""
 
 _FULL, _SLIDING = "full_attention", "sliding_attention"
 _KNOWN_LAYERS = {_FULL, _SLIDING}
+_WITH_SINKS = ("gpt_oss",)
 Mask = Tensor | BlockMask
 
 
-def attention_kernel(config: PretrainedConfig, *, on_gpu: bool, merged: bool, row_tokens: int) -> str:
+def attention_kernel(config: PretrainedConfig, *, with_flex: bool, merged: bool, row_tokens: int) -> str:
     """Returns the ``attn_implementation`` of transformers that is right, and fastest, for such rows here.
 
-    SDPA has no soft-capping of attention scores and no sinks; FlexAttention has no backward pass on a CPU.
-
     Args:
+        with_flex: whether FlexAttention can compute them: see `wants_flex` and `flex.why_not_flex`.
         row_tokens: of the longest row.
     """
     text = config.get_text_config()
-    scores_are_changed = getattr(text, "attn_logit_softcapping", None) or text.model_type == "gpt_oss"
-    if on_gpu and (merged or scores_are_changed):
-        return "flex_attention"
+    scores_are_changed = _changes_scores(text)
+    if with_flex and (merged or scores_are_changed):
+        return flex.KERNEL
     if scores_are_changed:
         return "eager"
-    has_windows = getattr(text, "sliding_window", None) or _SLIDING in (
-        getattr(text, "layer_types", None) or ()
-    )
-    return segments.KERNEL if merged and row_tokens > LONG_ROW and not has_windows else "sdpa"
+    if merged and row_tokens > LONG_ROW and not any(layer_windows(text)):
+        return segments.KERNEL
+    return "sdpa"
+
+
+def _changes_scores(text: PretrainedConfig) -> bool:
+    """Whether attention caps its scores or has sinks, neither of which SDPA knows."""
+    return bool(getattr(text, "attn_logit_softcapping", None)) or text.model_type in _WITH_SINKS
+
+
+def wants_flex(config: PretrainedConfig, *, merged: bool) -> bool:
+    """Whether a GPU should compute such rows by FlexAttention: merged ones, and those that SDPA cannot."""
+    return merged or (_changes_scores(config.get_text_config()) and why_not_joined(config) is None)
 
 
 def why_not_merged(config: PretrainedConfig) -> str | None:
-    """Returns why a mask and positions do not confine a model to the paths of a trie; None if they do."""
+    """Returns why rows of this model must not be tries of several sequences; None if they may."""
+    if (reason := why_not_joined(config)) is not None:
+        return reason
+    text = config.get_text_config()
+    for name in ("num_local_experts", "num_experts", "n_routed_experts"):
+        if (getattr(text, name, None) or 0) > 1:
+            return "it routes tokens to experts, whose balance would count a shared prefix once"
+    return None
+
+
+def why_not_joined(config: PretrainedConfig) -> str | None:
+    """Returns why a mask and positions do not confine a sequence to its own tokens in a row of several; None if
+    they do."""
     text = config.get_text_config()
     if strange := set(getattr(text, "layer_types", None) or ()) - _KNOWN_LAYERS:
         return f"its {', '.join(sorted(strange))} layers carry state from one sequence into the next"
@@ -50,9 +68,6 @@ def why_not_merged(config: PretrainedConfig) -> str | None:
             return f"{name} in its config: recurrent layers carry state from one sequence into the next"
     if getattr(text, "alibi", False) or text.model_type in ("bloom", "mpt"):
         return "ALiBi takes distances from places in the row, not from position_ids"
-    for name in ("num_local_experts", "num_experts", "n_routed_experts"):
-        if (getattr(text, name, None) or 0) > 1:
-            return "it routes tokens to experts, whose balance would count a shared prefix once"
     return None
 
 
@@ -81,46 +96,6 @@ def additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, float("-inf"))
 
 
-def trie_block_mask(end: Tensor, depth: Tensor, window: int | None = None) -> BlockMask:
-    """The same mask for FlexAttention, without ever making it whole: which blocks are computed follows from the
-    extremes of ``end`` and ``depth`` in each.
-
-    Args:
-        end, depth, window: as for `trie_mask`; tokens must be whole blocks.
-    """
-    rows, tokens = end.shape
-    assert tokens % BLOCK == 0, f"{tokens} tokens are not whole blocks of {BLOCK}"
-    first = torch.arange(0, tokens, BLOCK, device=end.device)  # (blocks,)
-    lowest_end, highest_end = end.view(rows, -1, BLOCK).aminmax(dim=-1)  # (rows, key blocks)
-    before = first[:, None] > first[None, :]  # key block wholly before query block
-    some = before & (highest_end[:, None, :] > first[None, :, None]) | torch.eye(
-        len(first), dtype=torch.bool, device=end.device
-    )
-    every = before & (lowest_end[:, None, :] >= first[None, :, None] + BLOCK)
-    if window is not None:
-        shallowest, deepest = depth.view(rows, -1, BLOCK).aminmax(dim=-1)
-        some &= shallowest[:, :, None] - deepest[:, None, :] < window
-        every &= deepest[:, :, None] - shallowest[:, None, :] < window
-
-    def attends(row: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
-        allowed = (key <= query) & (query < end[row, key])
-        return allowed if window is None else allowed & (depth[row, query] - depth[row, key] < window)
-
-    return BlockMask.from_kv_blocks(
-        *_listed(some & ~every),
-        *_listed(every),
-        BLOCK_SIZE=BLOCK,
-        mask_mod=attends,
-        seq_lengths=(tokens, tokens),
-    )
-
-
-def _listed(blocks: Tensor) -> tuple[Tensor, Tensor]:
-    """(rows, query blocks, key blocks) bool → how many per query block, and which come first; one for all heads."""
-    order = blocks.to(torch.int8).argsort(dim=-1, descending=True, stable=True)
-    return blocks.sum(-1, dtype=torch.int32)[:, None], order.to(torch.int32)[:, None]
-
-
 def model_masks(
     config: PretrainedConfig, end: Tensor, depth: Tensor, dtype: torch.dtype
 ) -> Mask | dict[str, Mask]:
@@ -132,12 +107,40 @@ def model_masks(
     """
 
     def mask(window: int | None) -> Mask:
-        if config._attn_implementation == "flex_attention":
-            return trie_block_mask(end, depth, window)
+        if config._attn_implementation == flex.KERNEL:
+            return flex.trie_block_mask(end, depth, window)
         return additive(trie_mask(end, depth, window), dtype)
 
+    windows = layer_windows(config)
+    if _SLIDING in (getattr(config, "layer_types", None) or ()):
+        return {_FULL: mask(None), _SLIDING: mask(config.sliding_window)}
+    return mask(windows[0])
+
+
+def layer_windows(config: PretrainedConfig) -> list[int | None]:
+    """Returns how many tokens each layer of the text model sees, itself included; None: all."""
     window = getattr(config, "sliding_window", None)
-    kinds = set(getattr(config, "layer_types", None) or ())
-    if _SLIDING in kinds:
-        return {_FULL: mask(None), _SLIDING: mask(window)}
-    return mask(None if kinds else window)
+    kinds = getattr(config, "layer_types", None)
+    if kinds is None:
+        return [window] * config.num_hidden_layers
+    return [window if kind == _SLIDING else None for kind in kinds]
+
+
+def layer_shapes(config: PretrainedConfig) -> set[flex.LayerShape]:
+    """Returns one of each shape of attention that the text model of ``config`` has."""
+    text = config.get_text_config()
+    shapes = set()
+    for layer, window in enumerate(layer_windows(text)):
+        of_layer = text.per_layer_config[layer]
+        heads = of_layer.num_attention_heads
+        shapes.add(
+            flex.LayerShape(
+                heads=heads,
+                key_heads=getattr(of_layer, "num_key_value_heads", None) or heads,
+                width=getattr(of_layer, "head_dim", None) or of_layer.hidden_size // heads,
+                window=window,
+                softcap=getattr(text, "attn_logit_softcapping", None),
+                has_sinks=text.model_type in _WITH_SINKS,
+            )
+        )
+    return shapes

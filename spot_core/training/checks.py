@@ -10,7 +10,7 @@ import torch
 from spot_core.config.train import TrainConfig
 from spot_core.errors import EngineError
 from spot_core.training import objectives
-from spot_core.training.device import Place, free_bytes
+from spot_core.training.device import Place, free_room
 from spot_core.training.job import TrainingJob
 from spot_core.training.layout import Layout
 from spot_core.training.pairs import Pair, Reference
@@ -28,17 +28,25 @@ def check_memory(job: TrainingJob, place: Place, plan: Sequence[Step], layout: L
     batches = [batch for step in plan for batch in step.micro_batches[place.rank] if batch]
     sizes = [[layout.index.trie_tokens(row) for row in batch] for batch in batches] or [[1]]
     config = json.loads((job.model_path / "config.json").read_text(encoding="utf-8"))
-    estimate = estimate_memory(
-        config,
-        job.settings,
-        world_size=place.world_size,
-        row_tokens=max(max(rows) for rows in sizes),
-        micro_batch_tokens=max(len(rows) * max(rows) for rows in sizes),
-        dense_mask=layout.has_dense_mask,
-    )
+    row_tokens = max(max(rows) for rows in sizes)
+    micro_batch_tokens = max(len(rows) * max(rows) for rows in sizes)
+
+    def estimate_for(settings: TrainConfig) -> MemoryEstimate:
+        limit = micro_batch_tokens
+        if settings.micro_batch_tokens != job.settings.micro_batch_tokens:
+            limit = max(row_tokens, settings.micro_batch_tokens or 0)
+        return estimate_memory(
+            config,
+            settings,
+            row_tokens=row_tokens,
+            micro_batch_tokens=min(micro_batch_tokens, limit),
+            on_gpu=place.on_gpu,
+            dense_mask=layout.has_dense_mask,
+        )
+
+    estimate = check_fits(estimate_for, job.settings, free_room(place))
     if place.is_first:
         log.info("estimated memory: %s", estimate)
-    check_fits(estimate, free_bytes(job, place), job.settings, where=str(place.device))
     return estimate
 
 

@@ -4,6 +4,7 @@ import os
 import resource
 import socket
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal, TypeVar
@@ -18,6 +19,7 @@ from spot_core.config.train import TrainConfig
 from spot_core.errors import ConfigError
 from spot_core.training.job import TrainingJob
 from spot_core.training.logprobs import disable_dropout
+from spot_core.training.preflight import Room
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 T = TypeVar("T")
@@ -72,29 +74,55 @@ def from_first(place: Place, look: Callable[[], T]) -> T:
     return box[0]
 
 
+def gather(place: Place, value: T) -> list[T]:
+    """Returns every rank's ``value``, by rank; all must call it."""
+    if place.world_size == 1:
+        return [value]
+    values: list[Any] = [None] * place.world_size
+    dist.all_gather_object(values, value)
+    return values
+
+
 def load_config(job: TrainingJob) -> PretrainedConfig:
     """config.json of the job's model."""
     return AutoConfig.from_pretrained(job.model_path, trust_remote_code=job.trust_remote_code)
 
 
-def load_policy(job: TrainingJob, kernel: str) -> PreTrainedModel:
-    """The model of the job in its training precision, on the CPU, without dropout; ``kernel`` computes attention."""
+def load_policy(job: TrainingJob, kernel: str, place: Place) -> PreTrainedModel:
+    """The model of the job in its training precision, on its device, without dropout.
+
+    At ZeRO stage 3 every rank gets its shard of each weight; all ranks must call it.
+
+    For a model on a GPU no stage needs host memory of the model's size: files are mapped, each tensor goes to the GPU
+    by itself, and at stage 3 rank 0 alone reads them. For a model on the CPU below stage 3 it is the weights themselves;
+    at stage 3 up to 1.4 times the whole model per rank (measured), as memory that was freed is not given back at once.
+
+    Args:
+        kernel: what computes attention.
+    """
     disable_progress_bar()  # the log is a file
-    model = AutoModelForCausalLM.from_pretrained(
-        job.model_path,
-        dtype=DTYPES[job.settings.precision],
-        attn_implementation=kernel,
-        trust_remote_code=job.trust_remote_code,
-    )
+    sharded: AbstractContextManager[None] = nullcontext()
+    if job.settings.zero_stage == 3:
+        from spot_core.training.zero import sharded_loading  # noqa: PLC0415  (the reference pass needs DeepSpeed only here)
+
+        sharded = sharded_loading(job.settings, place)
+    with sharded:
+        model = AutoModelForCausalLM.from_pretrained(
+            job.model_path,
+            dtype=DTYPES[job.settings.precision],
+            attn_implementation=kernel,
+            trust_remote_code=job.trust_remote_code,
+            # Straight to the GPU, weight by weight.
+            device_map={"": place.device} if place.on_gpu and job.settings.zero_stage < 3 else None,
+        )
     disable_dropout(model)
-    return model
+    return model.to(place.device)
 
 
-def free_bytes(job: TrainingJob, place: Place) -> int:
-    """Memory that this rank can use: of its GPU, or its share of the machine's."""
-    if place.on_gpu:
-        return torch.cuda.mem_get_info(place.device)[0]
-    return psutil.virtual_memory().available // job.settings.ranks
+def free_room(place: Place) -> Room:
+    """Memory that ranks can use now: of this one's GPU, and of the machine."""
+    gpu = torch.cuda.mem_get_info(place.device)[0] if place.on_gpu else None
+    return Room(psutil.virtual_memory().available, gpu, on_gpu=place.on_gpu)
 
 
 def peak_bytes(place: Place) -> int:

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 from transformers import PretrainedConfig
 
 from spot_core.training.preflight import LOGITS_KEPT, LOGITS_PER_CHUNK
@@ -61,31 +60,35 @@ class LogitBudget:
 DEFAULT_BUDGET = LogitBudget()
 
 
-def token_logprobs(
-    head: nn.Module, hidden: Tensor, tokens: Tensor, transform: LogitTransform, budget: LogitBudget
-) -> Tensor:
-    """Returns the log-prob of each of ``tokens``, in fp32 or better.
+class OutputLayer(nn.Module):
+    """The output layer of a model as a function from hidden states and tokens to the tokens' log-probs.
 
-    Args:
-        head: the model's output embeddings, W and perhaps b.
-        hidden: (tokens, width) final hidden states that predict them.
-        tokens: (tokens,) ids.
+    It shares the parameters of the model's own output layer. It is a module because under ZeRO-3 a weight is whole
+    only inside the forward and backward pass of a module that has it, and every rank must enter each module equally
+    often: one call here makes all chunks, however many a rank has.
     """
-    if hasattr(head.weight, "ds_shape"):  # ZeRO-3: the weight is whole only while its module is called
-        return _through_module(head, hidden, tokens, transform, budget.rows(head.weight.ds_shape[0]))
-    bias = getattr(head, "bias", None)
-    logprobs: Tensor = _TokenLogProbs.apply(hidden, head.weight, bias, tokens, transform, budget)
-    return logprobs
 
+    def __init__(self, head: nn.Module, transform: LogitTransform, budget: LogitBudget) -> None:
+        """``head`` is the model's output embeddings: W and perhaps b."""
+        super().__init__()
+        self.weight: nn.Parameter = head.weight
+        self.register_parameter("bias", getattr(head, "bias", None))
+        self._transform, self._budget = transform, budget
 
-def _through_module(
-    head: nn.Module, hidden: Tensor, tokens: Tensor, transform: LogitTransform, rows: int
-) -> Tensor:
-    def chunk(hidden_chunk: Tensor, token_chunk: Tensor) -> Tensor:
-        return -nn.functional.cross_entropy(transform(head(hidden_chunk)), token_chunk, reduction="none")
+    def forward(self, hidden: Tensor, tokens: Tensor) -> Tensor:
+        """Returns the log-prob of each of ``tokens``, in fp32 or better.
 
-    parts = zip(hidden.split(rows), tokens.split(rows), strict=True)
-    return torch.cat([checkpoint(chunk, *part, use_reentrant=False) for part in parts])
+        Args:
+            hidden: (tokens, width) final hidden states that predict them.
+            tokens: (tokens,) ids.
+        """
+        return _TokenLogProbs.apply(hidden, self.weight, self.bias, tokens, self._transform, self._budget)
+
+    def _save_to_state_dict(self, *_: Any) -> None:
+        """Adds nothing: the model saves these parameters under its own names."""
+
+    def _load_from_state_dict(self, *_: Any) -> None:
+        """Loads nothing: the model loads them."""
 
 
 class _TokenLogProbs(torch.autograd.Function):

@@ -60,6 +60,11 @@ class TrainingJob(BaseModel):
         return self.scratch_dir / "progress.jsonl"
 
     @property
+    def layout_path(self) -> Path:
+        """JSON: whether rows were merged, which kernel computed attention, and why it was not the fastest."""
+        return self.scratch_dir / "layout.json"
+
+    @property
     def error_path(self) -> Path:
         """What a rank said before it gave up, as JSON ``{"kind", "message"}``."""
         return self.scratch_dir / "error.json"

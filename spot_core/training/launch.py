@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from spot_core import errors
+from spot_core.devices import list_gpus
 from spot_core.errors import EngineError, InputError, SpotError
 from spot_core.processes.supervised import SupervisedProcess
 from spot_core.training.checkpoints import cut_metrics, find_resumable
 from spot_core.training.job import TrainingJob
 from spot_core.training.line import Diagnosis
 from spot_core.training.meeting import Meeting, NodeFailure, join_command
+from spot_core.training.preflight import resolve_ranks
 from spot_core.training.ranks import ranks_of
 from spot_core.training.relayout import make_universal
 from spot_core.training.reporting import LineTail
@@ -36,7 +38,7 @@ def launch(
     """Runs ``job`` under torchrun and returns when its output is complete.
 
     Training goes on from the last complete checkpoint in the job's scratch folder, if there is one, with any number
-    of ranks. With several nodes this is node 0: it waits until the others have come (see `spot_core.training.node`).
+    of ranks; ``ranks: auto`` is one for each GPU of this machine. With several nodes this is node 0: it waits until the others have come (see `spot_core.training.node`).
 
     Args:
         log_path: what the ranks print, appended; those of other nodes print into files beside it.
@@ -51,6 +53,8 @@ def launch(
         EngineError: a node did not come or went away, or a rank failed or was killed; the message ends with the
             end of the log or the diagnosis.
     """
+    gpus = () if job.backend == "gloo" else list_gpus()
+    job = job.model_copy(update={"settings": resolve_ranks(job.settings, gpus)})
     if not (job.model_path / "config.json").is_file():
         raise InputError(f"model path {job.model_path} is no model folder: it has no config.json")
     for folder in (job.scratch_dir, job.output_dir):

@@ -8,38 +8,37 @@ from transformers import PreTrainedModel
 
 from spot_core.training import segments
 from spot_core.training.attention import model_masks
-from spot_core.training.head import DEFAULT_BUDGET, LogitBudget, LogitTransform, token_logprobs
+from spot_core.training.head import DEFAULT_BUDGET, LogitBudget, LogitTransform, OutputLayer
 from spot_core.training.rows import RowBatch
 
 
 class SequenceLogProbs(nn.Module):
     """Wraps a causal language model: `RowBatch` → log π(y|x) of every sequence, summed over its response.
 
-    Logits are computed only where a response token is predicted: see `token_logprobs`.
+    Logits are computed only where a response token is predicted: see `OutputLayer`.
     """
 
     def __init__(self, model: PreTrainedModel, budget: LogitBudget = DEFAULT_BUDGET) -> None:
         super().__init__()
         self.model = model
         self._text_config = model.config.get_text_config()
-        self._transform = LogitTransform.of(self._text_config)
-        self._budget = budget
+        transform = LogitTransform.of(self._text_config)
+        self.output_layer = OutputLayer(model.get_output_embeddings(), transform, budget)
 
     def forward(self, batch: RowBatch) -> Tensor:
         """Returns (sequences,) float64, in nats."""
         hidden = self.model.base_model(**self._inputs(batch), use_cache=False).last_hidden_state
         predictors = hidden.flatten(0, 1)[batch.edge_parent]  # (rows, tokens, width) → (edges, width)
-        head = self.model.get_output_embeddings()
-        by_edge = token_logprobs(head, predictors, batch.edge_token, self._transform, self._budget).double()
+        by_edge = self.output_layer(predictors, batch.edge_token).double()
         sums = torch.zeros(batch.sequences, dtype=torch.float64, device=by_edge.device)
         # An empty micro-batch has no sum to differentiate, but every rank needs a backward pass.
         return sums.index_add(0, batch.path_sequence, by_edge[batch.path_edge])
 
     def _inputs(self, batch: RowBatch) -> dict[str, Any]:
-        if not batch.form.merged:
+        config, dtype = self._text_config, self.model.dtype
+        if not batch.form.merged and batch.form.block is None:
             return {"input_ids": batch.input_ids, "attention_mask": batch.real_tokens}
         inputs = {"input_ids": batch.input_ids, "position_ids": batch.position_ids}
-        config, dtype = self._text_config, self.model.dtype
         if config._attn_implementation == segments.KERNEL:
             group = config.num_attention_heads // config.num_key_value_heads
             return inputs | {"trie_rows": [segments.RowSegments.of(end, group, dtype) for end in batch.end]}

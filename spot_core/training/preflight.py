@@ -1,10 +1,16 @@
-"""How much memory a training rank needs, from config.json alone: known before anything is loaded or rented."""
+"""How many ranks train on a machine and how much memory each needs, from config.json alone: known before anything is
+loaded or rented."""
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from spot_core.config.train import TrainConfig
+from spot_core.devices import Gpu
 from spot_core.errors import ConfigError
+from spot_core.geometry import Geometry
 from spot_core.training.adapter_size import adapter_parameters
 from spot_core.training.plan import RowBudget
 
@@ -20,6 +26,15 @@ LOGITS_KEPT = 2**26
 
 _MASTER, _MOMENTS = 4, 8  # bytes per trained parameter: fp32 copy; first and second moment
 _FRAMEWORK_BYTES = int(0.7 * GIB)  # torch, transformers, DeepSpeed; on a GPU the CUDA context
+_NCCL_BYTES = GIB
+"""Buffers of NCCL on each GPU of several: its documentation gives 4 MiB for each channel and peer (NCCL_BUFFSIZE), of
+which eight GPUs have some dozens."""
+_FRAGMENTATION = 0.06
+"""Share of a GPU's memory that PyTorch's allocator holds and cannot use, with expandable segments. Not measured here."""
+_SHARDED_LOADING = 1.4
+"""Peak of a rank's memory while a model is loaded at ZeRO stage 3 on a CPU, in whole models. Measured."""
+_MOST_RANKS = 1024
+"""A remedy with more is none."""
 
 
 @dataclass(frozen=True)
@@ -34,93 +49,39 @@ class MemoryEstimate:
     activations: int
     logits: int
     framework: int
-    host_optimizer: int
-    """In host memory, beside the device's, with cpu_offload."""
+    """Libraries and their buffers."""
+    margin: int
+    """On a GPU: what its allocator cannot use."""
+    host: int
+    """Of host memory beside that: an optimizer that is kept there, and what loading takes for a moment."""
 
     @property
     def total(self) -> int:
         parts = (self.weights, self.gradients, self.optimizer, self.activations, self.logits)
-        return sum(parts) + self.framework
+        return sum(parts) + self.framework + self.margin
 
     def __str__(self) -> str:
-        names = ("weights", "gradients", "optimizer", "activations", "logits", "framework")
-        parts = " + ".join(f"{name} {getattr(self, name) / GIB:.2f}" for name in names)
-        host = f", and {self.host_optimizer / GIB:.2f} GiB of host memory" if self.host_optimizer else ""
+        names = ("weights", "gradients", "optimizer", "activations", "logits", "framework", "margin")
+        parts = " + ".join(f"{name} {getattr(self, name) / GIB:.2f}" for name in names if getattr(self, name))
+        host = f", and {self.host / GIB:.2f} GiB of host memory" if self.host else ""
         size = f"{self.parameters / 1e6:,.1f}M parameters"
         return f"{self.total / GIB:.2f} GiB per rank ({size}: {parts}){host}"
 
 
-@dataclass(frozen=True)
-class _Geometry:
-    """Widths of a decoder of the Llama family, in elements."""
+def resolve_ranks(settings: TrainConfig, gpus: Sequence[Gpu]) -> TrainConfig:
+    """Returns the settings with the number of ranks of this machine: of `auto` one for each GPU, or one without any.
 
-    layers: int
-    hidden: int
-    intermediate: int
-    query: int
-    key_value: int
-    head: int
-    vocabulary: int
-    tied: bool
-    qkv_bias: bool
-    output_bias: bool
-    mlp_bias: bool
-    qk_norm: bool
-
-    @classmethod
-    def of(cls, config: dict[str, Any]) -> "_Geometry":
-        config = config.get("text_config", config)
-        kind = config.get("model_type", "")
-        try:
-            hidden, heads = config["hidden_size"], config["num_attention_heads"]
-            head = config.get("head_dim") or hidden // heads
-            bias = bool(config.get("attention_bias"))
-            return cls(
-                layers=config["num_hidden_layers"],
-                hidden=hidden,
-                intermediate=config["intermediate_size"],
-                query=heads * head,
-                key_value=(config.get("num_key_value_heads") or heads) * head,
-                head=head,
-                vocabulary=config["vocab_size"],
-                tied=bool(config.get("tie_word_embeddings")),
-                qkv_bias=bias or kind == "qwen2",
-                output_bias=bias,
-                mlp_bias=bool(config.get("mlp_bias")),
-                qk_norm=kind in ("qwen3", "gemma3", "gemma3_text"),
-            )
-        except KeyError as error:
-            raise ConfigError(
-                f"config.json of a {kind or 'nameless'} model has no {error.args[0]}: memory cannot be estimated "
-                "for this architecture"
-            ) from error
-
-    @property
-    def layer_parameters(self) -> int:
-        attention = 2 * self.hidden * (self.query + self.key_value)
-        attention += (self.query + 2 * self.key_value) * self.qkv_bias + self.hidden * self.output_bias
-        mlp = 3 * self.hidden * self.intermediate
-        mlp += (2 * self.intermediate + self.hidden) * self.mlp_bias
-        return attention + mlp + 2 * self.hidden + 2 * self.head * self.qk_norm
-
-    @property
-    def parameters(self) -> int:
-        embeddings = self.vocabulary * self.hidden * (1 if self.tied else 2)
-        return embeddings + self.layers * self.layer_parameters + self.hidden
-
-    def expensive_activation_bytes(self, width: int) -> int:
-        """Bytes per token of a layer's input and of its matrix products and attention."""
-        return width * (3 * self.hidden + 2 * (self.query + self.key_value + self.intermediate))
-
-    def layer_activation_bytes(self, width: int) -> int:
-        """Bytes per token that one layer keeps for its backward pass; ``width`` bytes an activation.
-
-        Two norms (input and output, and two fp32 copies each), q, k, v before and after the rotation,
-        the repeated k and v, the attention's output, the four products of the gated MLP, two residuals.
-        """
-        norms = 2 * (2 * width + 8) * self.hidden
-        attention = width * (2 * (self.query + 2 * self.key_value) + 3 * self.query)
-        return norms + attention + width * (4 * self.intermediate + 2 * self.hidden)
+    Raises:
+        ConfigError: more ranks than GPUs.
+    """
+    if settings.ranks == "auto":
+        return settings.model_copy(update={"ranks": max(1, len(gpus))})
+    if gpus and settings.ranks > len(gpus):
+        raise ConfigError(
+            f"train.ranks = {settings.ranks}, but this machine has {len(gpus)} GPUs that may be used "
+            f"(nvidia-smi, CUDA_VISIBLE_DEVICES): set train.ranks to auto or to at most {len(gpus)}"
+        )
+    return settings
 
 
 def parameter_count(model_config: dict[str, Any]) -> int:
@@ -129,23 +90,23 @@ def parameter_count(model_config: dict[str, Any]) -> int:
     Raises:
         ConfigError: config.json lacks a width.
     """
-    return _Geometry.of(model_config).parameters
+    return Geometry.of(model_config).parameters
 
 
 def estimate_memory(
     model_config: dict[str, Any],
     settings: TrainConfig,
     *,
-    world_size: int,
     row_tokens: int,
     micro_batch_tokens: int,
+    on_gpu: bool,
     dense_mask: bool,
 ) -> MemoryEstimate:
     """Returns what one training rank needs.
 
     Args:
         model_config: the content of config.json.
-        world_size: ranks over all nodes.
+        settings: with the number of ranks resolved.
         row_tokens: the longest planned row.
         micro_batch_tokens: the largest planned forward pass, padding included.
         dense_mask: whether attention takes a mask of (tokens × tokens).
@@ -153,9 +114,9 @@ def estimate_memory(
     Raises:
         ConfigError: the architecture is not known.
     """
-    model = _Geometry.of(model_config)
+    model = Geometry.of(model_config)
     width = 2 if settings.precision == "bf16" else 4
-    count, stage = model.parameters, settings.zero_stage
+    count, stage, world_size = model.parameters, settings.zero_stage, settings.world_size
     adapters = adapter_parameters(model_config, settings.lora) if settings.lora else 0
     trained = adapters or count
     shard = trained if stage == 0 else trained // world_size
@@ -166,6 +127,7 @@ def estimate_memory(
         master = _MASTER * shard
         gradients = 4 * (shard if stage >= 2 else trained) + 4 * min(trained, REDUCE_BUCKET_ELEMENTS)
     optimizer = master + _MOMENTS * shard
+    weights = width * (count + adapters) // (world_size if stage == 3 else 1) + live_layer
 
     one_layer = model.layer_activation_bytes(width)
     kept_by_layer = {
@@ -175,19 +137,26 @@ def estimate_memory(
     }[settings.gradient_checkpointing]
     rows = max(1, micro_batch_tokens // row_tokens)
     mask = rows * row_tokens**2 * (1 + width) if dense_mask else 0  # True/False, and the additive one
+    parts = {
+        "weights": weights,
+        "gradients": gradients,
+        "optimizer": 0 if settings.cpu_offload else optimizer,
+        "activations": micro_batch_tokens * (model.layers * kept_by_layer + one_layer) + mask,
+        "logits": _logit_bytes(model, micro_batch_tokens, width, frozen=bool(adapters)),
+        "framework": _FRAMEWORK_BYTES + (_NCCL_BYTES if on_gpu and world_size > 1 else 0),
+    }
+    offloaded = optimizer + 4 * shard if settings.cpu_offload else 0  # its gradients too
+    # To a GPU each tensor goes from its mapped file by itself.
+    loading = int(_SHARDED_LOADING * width * count) - weights if stage == 3 and not on_gpu else 0
     return MemoryEstimate(
         parameters=count,
-        weights=width * (count + adapters) // (world_size if stage == 3 else 1) + live_layer,
-        gradients=gradients,
-        optimizer=0 if settings.cpu_offload else optimizer,
-        activations=micro_batch_tokens * (model.layers * kept_by_layer + one_layer) + mask,
-        logits=_logit_bytes(model, micro_batch_tokens, width, frozen=bool(adapters)),
-        framework=_FRAMEWORK_BYTES,
-        host_optimizer=optimizer if settings.cpu_offload else 0,
+        **parts,
+        margin=int(_FRAGMENTATION * sum(parts.values())) if on_gpu else 0,
+        host=max(offloaded, loading),
     )
 
 
-def _logit_bytes(model: _Geometry, tokens: int, width: int, *, frozen: bool) -> int:
+def _logit_bytes(model: Geometry, tokens: int, width: int, *, frozen: bool) -> int:
     """Logits at their peak, which is in the backward pass: what is kept, or a chunk in three forms; and W's gradient
     in fp32 and as it is passed on."""
     whole = tokens * model.vocabulary
@@ -198,35 +167,144 @@ def _logit_bytes(model: _Geometry, tokens: int, width: int, *, frozen: bool) -> 
 
 
 def estimate_worst_case(
-    model_config: dict[str, Any], settings: TrainConfig, *, world_size: int, on_gpu: bool
+    model_config: dict[str, Any], settings: TrainConfig, *, on_gpu: bool
 ) -> MemoryEstimate:
-    """The same before there are pairs: as if one filled the context twice without a shared token."""
+    """Returns what one rank needs before there are pairs: as if one filled the context twice without a shared token."""
     budget = RowBudget.of(settings, on_gpu=on_gpu)
     row_tokens = max(budget.row_tokens, 2 * settings.context_length)
     return estimate_memory(
         model_config,
         settings,
-        world_size=world_size,
         row_tokens=row_tokens,
         micro_batch_tokens=max(budget.micro_batch_tokens, row_tokens),
+        on_gpu=on_gpu,
         dense_mask=not on_gpu and row_tokens <= LONG_ROW,
     )
 
 
-def check_fits(estimate: MemoryEstimate, available_bytes: int, settings: TrainConfig, where: str) -> None:
-    """Raises ConfigError with numbers and remedies if a rank's device (``where``) has too little memory."""
-    if estimate.total <= available_bytes:
-        return
-    remedies = [
-        (settings.zero_stage < 3, "zero_stage: 3"),
-        (not settings.cpu_offload, "cpu_offload: true (with a GPU)"),
-        (settings.gradient_checkpointing != "full", "gradient_checkpointing: full"),
-        (settings.precision == "fp32", "precision: bf16"),
-        (settings.lora is None, "lora: {rank: 16}, which trains adapters alone"),
-        (True, "a smaller micro_batch_tokens, or a smaller context_length"),
-        (True, "more ranks, each on a device of its own"),
-    ]
-    raise ConfigError(
-        f"training needs {estimate}, but {where} has {available_bytes / GIB:.2f} GiB for each. Remedies: "
-        + "; ".join(text for applies, text in remedies if applies)
+def check_offload(settings: TrainConfig, *, on_gpu: bool) -> None:
+    """Raises ConfigError if optimizer state shall move from the GPU of a machine that has none."""
+    if settings.cpu_offload and not on_gpu:
+        raise ConfigError(
+            "cpu_offload = True, but training runs without a GPU: optimizer state is in host memory anyway. Set "
+            "cpu_offload to false"
+        )
+
+
+def estimate_least(model_config: dict[str, Any], settings: TrainConfig, *, on_gpu: bool) -> MemoryEstimate:
+    """Returns what one rank needs whatever the pairs are: with a single token."""
+    return estimate_memory(
+        model_config, settings, row_tokens=1, micro_batch_tokens=1, on_gpu=on_gpu, dense_mask=False
     )
+
+
+Estimator = Callable[[TrainConfig], MemoryEstimate]
+"""What one rank needs under these settings."""
+
+
+@dataclass(frozen=True)
+class Room:
+    """Memory of the machine that ranks train on, in bytes."""
+
+    host: int
+    """What is free of the machine's own memory, which all of its ranks share."""
+    gpu: int | None = None
+    """Of each rank's GPU; None where the driver does not say, and without a GPU."""
+    on_gpu: bool = False
+
+    def fits(self, estimate: MemoryEstimate, settings: TrainConfig) -> bool:
+        ranks = settings.world_size // settings.nodes
+        if self.on_gpu:
+            return (self.gpu is None or estimate.total <= self.gpu) and estimate.host * ranks <= self.host
+        return (estimate.total + estimate.host) * ranks <= self.host
+
+    def __str__(self) -> str:
+        if not self.on_gpu:
+            return f"this machine has {self.host / GIB:.2f} GiB free for all of its ranks"
+        gpu = "" if self.gpu is None else f"a GPU has {self.gpu / GIB:.2f} GiB, and "
+        return f"{gpu}this machine has {self.host / GIB:.2f} GiB free for the host memory of all ranks"
+
+
+def check_fits(
+    estimate_for: Estimator, settings: TrainConfig, room: Room, *, at_least: bool = False
+) -> MemoryEstimate:
+    """Returns what a rank needs.
+
+    Args:
+        at_least: say that the estimate is a lower bound.
+
+    Raises:
+        ConfigError: each rank has too little memory; with numbers, and remedies of which each is enough.
+    """
+    estimate = estimate_for(settings)
+    if room.fits(estimate, settings):
+        return estimate
+    remedies = [text for text, _ in find_remedies(estimate_for, settings, room)]
+    if not remedies:
+        advice = "No setting of train is enough: take a machine with more memory, or a smaller model"
+    else:
+        advice = ("Each of these is enough: " if len(remedies) > 1 else "Remedy: ") + "; ".join(remedies)
+    raise ConfigError(
+        f"training needs {'at least ' if at_least else ''}{estimate}, with {settings.ranks} ranks on a machine, but "
+        f"{room}. {advice}"
+    )
+
+
+def find_remedies(
+    estimate_for: Estimator, settings: TrainConfig, room: Room
+) -> list[tuple[str, TrainConfig]]:
+    """Returns the changes of settings that make a rank fit, each with the settings it leads to: those that are enough
+    alone, or else the shortest series of them that is."""
+    changes = list(_possible_changes(settings, room))
+    enough: dict[str, tuple[str, TrainConfig]] = {}
+    for changed in changes:
+        after = _changed(settings, changed)
+        if after is not None and room.fits(estimate_for(after), after):
+            enough.setdefault(next(iter(changed)), (_spelt(changed), after))  # of ranks the least number
+    if enough:
+        return list(enough.values())
+    together: dict[str, Any] = {}
+    before = settings
+    for changed in changes:
+        after = _changed(settings, together | changed)
+        if after is None or estimate_for(after).total >= estimate_for(before).total:
+            continue
+        together, before = together | changed, after
+        if room.fits(estimate_for(after), after):
+            return [(f"all of {_spelt(together)}", after)]
+    return []
+
+
+def _possible_changes(settings: TrainConfig, room: Room) -> Iterator[dict[str, Any]]:
+    """Those that cost least speed come first; the last ones train something else."""
+    if settings.gradient_checkpointing == "none":
+        yield {"gradient_checkpointing": "selective"}
+    yield {"gradient_checkpointing": "full"}
+    if settings.micro_batch_tokens is None or settings.micro_batch_tokens > settings.context_length:
+        yield {"micro_batch_tokens": settings.context_length}
+    if not room.on_gpu and settings.world_size > settings.nodes:
+        yield {"ranks": 1}
+    if settings.world_size > 1:
+        yield {"zero_stage": 3}
+    if settings.precision == "fp32":
+        yield {"precision": "bf16", "zero_stage": max(2, settings.zero_stage)}
+    if room.on_gpu:
+        yield {"cpu_offload": True, "zero_stage": max(2, settings.zero_stage)}
+    ranks = 2 * settings.world_size
+    while room.on_gpu and ranks <= _MOST_RANKS:  # each with a GPU of its own
+        yield {"ranks": ranks // settings.nodes, "zero_stage": max(2, settings.zero_stage)}
+        ranks *= 2
+    yield {"context_length": settings.context_length // 2}
+    yield {"lora": {"rank": 16}}
+
+
+def _changed(settings: TrainConfig, changes: dict[str, Any]) -> TrainConfig | None:
+    """The settings with these changes; None if they are refused."""
+    try:
+        return TrainConfig.model_validate(settings.model_dump() | changes)
+    except ValidationError:
+        return None
+
+
+def _spelt(changes: dict[str, Any]) -> str:
+    return ", ".join(f"train.{name}={value}" for name, value in changes.items())

@@ -79,6 +79,10 @@ def environment(job: TrainingJob, seat: Seat) -> dict[str, str]:
         "PYTHONWARNINGS": "ignore::FutureWarning",  # DeepSpeed's calls into torch, once per rank
         **_interfaces(job, seat),
     }
+    if not os.environ.keys() & {"PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"}:
+        variables["PYTORCH_ALLOC_CONF"] = (
+            "expandable_segments:True"  # rows differ in length, which leaves gaps
+        )
     if job.backend == "gloo" or (job.backend == "auto" and not has_gpu()):
         variables["DS_ACCELERATOR"] = "cpu"
     return variables

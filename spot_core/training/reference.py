@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from spot_core.artifacts.schemas import REFERENCE
 from spot_core.errors import EngineError, InputError
@@ -39,9 +40,16 @@ def compute_reference(job: TrainingJob, pairs: Sequence[Pair], place: Place) -> 
         InputError: the model gives log-probs that are not finite, or others in rows than alone.
         EngineError: a log-prob is not finite.
     """
-    layout = choose_layout(load_config(job), job.settings, pairs, on_gpu=place.on_gpu)
-    logprobs = SequenceLogProbs(load_policy(job, layout.kernel).eval().to(place.device))
-    _check_agreement(logprobs, min(pairs, key=lambda pair: pair.longest), layout.form, job, place)
+    layout = choose_layout(load_config(job), job.settings, pairs, place)
+    if place.is_first:
+        layout.record(job)
+    model = load_policy(job, layout.kernel, place).eval()
+    logprobs: nn.Module = SequenceLogProbs(model)
+    if job.settings.zero_stage == 3:
+        from spot_core.training.zero import build_inference_engine  # noqa: PLC0415  (else DeepSpeed is not needed)
+
+        logprobs = build_inference_engine(logprobs, job.settings, place)
+    _check_agreement(logprobs, model, min(pairs, key=lambda pair: pair.longest), layout.form, job, place)
 
     plan = plan_reference(layout.index, world_size=place.world_size, budget=layout.budget)
     micro_batches = plan.micro_batches[place.rank]
@@ -70,14 +78,13 @@ def plain_logprob(model: torch.nn.Module, sequence: Tensor, prompt_tokens: int) 
     return sum(by_token)
 
 
-def _check_agreement(
-    logprobs: SequenceLogProbs, pair: Pair, form: RowForm, job: TrainingJob, place: Place
+def _check_agreement(  # noqa: PLR0917
+    logprobs: nn.Module, model: PreTrainedModel, pair: Pair, form: RowForm, job: TrainingJob, place: Place
 ) -> None:
-    model = logprobs.model
     kernel = model.config._attn_implementation
     ours = logprobs(collate([pair], ((0,),), form).to(place.device)).tolist()
     model.set_attn_implementation(
-        attention_kernel(model.config, on_gpu=place.on_gpu, merged=False, row_tokens=pair.longest)
+        attention_kernel(model.config, with_flex=False, merged=False, row_tokens=pair.longest)
     )
     for value, ids in zip(ours, (pair.chosen, pair.rejected), strict=True):
         sequence = torch.tensor([*pair.prompt.tolist(), *ids.tolist()], device=place.device)

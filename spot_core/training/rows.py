@@ -6,6 +6,7 @@ that sequence alone, so both kinds have the same form.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from itertools import accumulate
 
 import numpy as np
 import torch
@@ -22,13 +23,15 @@ class RowForm:
 
     merged: bool = True
     """Pairs of a row share their common prefixes; else every sequence has a row of its own."""
-    multiple_of: int = 1
-    """Rows are padded to a multiple of this many tokens."""
+    block: int | None = None
+    """All rows of a micro-batch are joined into one, which is padded to blocks of this many tokens, two at least. None:
+    they stay apart, each padded to the longest."""
 
 
 @dataclass(frozen=True, eq=False)
 class RowBatch:
-    """A micro-batch. Sequence 2i is y⁺ and 2i + 1 is y⁻ of the i-th pair, counted row by row."""
+    """A micro-batch. Sequence 2i is y⁺ and 2i + 1 is y⁻ of the i-th pair, counted row by row. Tries that are joined
+    into one row are a trie too, of several roots."""
 
     form: RowForm
     input_ids: Tensor  # (rows, tokens) int64
@@ -43,7 +46,7 @@ class RowBatch:
 
     @property
     def real_tokens(self) -> Tensor:
-        """(rows, tokens) int64: 1 where a plain row has its sequence, 0 where padding."""
+        """(rows, tokens) int64: 1 where a plain row has its sequence, 0 where padding. Of rows that are not joined."""
         index = torch.arange(self.end.shape[1], device=self.end.device)
         return (index < self.end[:, :1]).long()
 
@@ -59,18 +62,24 @@ def collate(pairs: Sequence[Pair], micro_batch: MicroBatch, form: RowForm = RowF
     An empty micro-batch is one row of one padding token that nothing is predicted from.
     """
     tries = [trie for row in micro_batch for trie in _tries([pairs[index] for index in row], form)]
-    length = max((len(trie.tokens) for trie in tries), default=1)
-    length += -length % form.multiple_of
-    shape = (max(1, len(tries)), length)
+    sizes = [len(trie.tokens) for trie in tries]
+    if form.block is None:
+        shape = (max(1, len(tries)), max(sizes, default=1))
+        places = [row * shape[1] for row in range(len(tries))]
+        shifts = [0] * len(tries)
+    else:
+        shape = (1, max(2, -(-sum(sizes) // form.block)) * form.block)
+        places = shifts = list(accumulate(sizes, initial=0))[:-1]
     input_ids, position_ids = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
-    end = np.broadcast_to(np.arange(1, length + 1), shape).copy()  # padding attends to itself
+    end = np.broadcast_to(np.arange(1, shape[1] + 1), shape).copy()  # padding attends to itself
     none = np.zeros(0, dtype=np.int64)
     parents, tokens, path_edges, path_sequences = [none], [none], [none], [none]
     edges = sequences = 0
-    for row, trie in enumerate(tries):
-        size = len(trie.tokens)
-        input_ids[row, :size], position_ids[row, :size], end[row, :size] = trie.tokens, trie.depth, trie.end
-        parents.append(trie.edge_parent + row * length)
+    for trie, size, place, shift in zip(tries, sizes, places, shifts, strict=True):
+        input_ids.flat[place : place + size] = trie.tokens
+        position_ids.flat[place : place + size] = trie.depth
+        end.flat[place : place + size] = trie.end + shift
+        parents.append(trie.edge_parent + place)
         tokens.append(trie.tokens[trie.edge_node])
         path_edges.append(trie.path_edge + edges)
         path_sequences.append(trie.path_sequence + sequences)
@@ -86,7 +95,7 @@ def collate(pairs: Sequence[Pair], micro_batch: MicroBatch, form: RowForm = RowF
         path_edge=torch.from_numpy(np.concatenate(path_edges)),
         path_sequence=torch.from_numpy(np.concatenate(path_sequences)),
         sequences=sequences,
-        tokens=sum(len(trie.tokens) for trie in tries),
+        tokens=sum(sizes),
     )
 
 

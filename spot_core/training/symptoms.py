@@ -35,6 +35,12 @@ TRAINING = Symptoms(
             "the model's weights are missing or damaged. Fetch the model again (model.path)",
         ),
         symptom(
+            "attention",
+            r"^(?:\[\w+\]:\s*)*[\w.]*(?:FailOnRecompileLimitHit|NoTritonConfigsError|OutOfResources|InductorError): ",
+            "FlexAttention could not be compiled for a row of this model, after it could for rows like it. Set "
+            "train.rows=plain; a retry then goes on from the last checkpoint",
+        ),
+        symptom(
             "compiler",
             r"Error building extension|ninja: build stopped|\bg\+\+.*not found|CUDA_HOME does not exist",
             "DeepSpeed could not compile one of its parts. It needs a C++ compiler (apt-get install build-essential), on "

@@ -23,7 +23,7 @@ from spot_core.training.checkpoints import (
 )
 from spot_core.training.checks import check_first_loss, check_grad_norm, check_loss, check_memory
 from spot_core.training.device import DTYPES, Place, from_first, load_config, load_policy, peak_bytes
-from spot_core.training.export import export
+from spot_core.training.export import export, exported_config
 from spot_core.training.flops import ModelFlops, measure_peak
 from spot_core.training.job import TrainingJob
 from spot_core.training.layout import choose_layout
@@ -48,7 +48,7 @@ class Trainer:
     ) -> None:
         self.job, self.settings, self.place = job, job.settings, place
         self.pairs, self.reference = pairs, reference
-        layout = self.layout = choose_layout(load_config(job), self.settings, pairs, on_gpu=place.on_gpu)
+        layout = self.layout = choose_layout(load_config(job), self.settings, pairs, place)
         self.plan = plan_training(
             layout.index,
             epochs=self.settings.epochs,
@@ -58,14 +58,17 @@ class Trainer:
             budget=layout.budget,
         )
         if place.is_first:
+            layout.record(job)
             self._log_plan()
 
         self.estimate = check_memory(job, place, self.plan, layout)
         self.peak = measure_peak(place.device, DTYPES[self.settings.precision]) if place.on_gpu else None
-        model = load_policy(job, layout.kernel).train()
+        model = load_policy(job, layout.kernel, place).train()
         if self.settings.lora is not None:
             add_adapters(model, self.settings.lora, self.settings.seed)
         set_checkpointing(model, self.settings.gradient_checkpointing)
+        # A config that cannot be exported fails here, not after the last step.
+        exported_config(model, job.model_path, DTYPES[self.settings.save_dtype])
         self.flops = ModelFlops.of(model) if place.on_gpu else None
         # Rank 0 looks: another node may still see an older state of a folder on shared storage.
         self.found = from_first(place, lambda: find_resumable(job))

@@ -21,6 +21,7 @@ from spot_core.training.pairs import (
     refuse_foreign_tokens,
     split_by_context,
 )
+from spot_core.training.preflight import check_offload
 
 DROPPED = pa.schema([("question_id", pa.string()), ("sample", pa.int32()), ("reason", pa.string())])
 
@@ -46,6 +47,7 @@ def usable_pairs(job: TrainingJob, place: Place) -> list[Pair]:
 def run(job: TrainingJob) -> None:
     """Does this rank's part of ``job``."""
     place = join(job)
+    check_offload(job.settings, on_gpu=place.on_gpu)
     log.info("%s: %s", job.mode, describe(job.settings, place))
     pairs = usable_pairs(job, place)
     if job.mode == "reference":

@@ -1,5 +1,8 @@
 """The DeepSpeed engine: its configuration, and the fp32 weights back out of its shards."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -7,21 +10,27 @@ import deepspeed
 import deepspeed.comm
 import deepspeed.ops
 import torch
+from deepspeed.runtime.zero import DeepSpeedTensorOverride
 from deepspeed.utils import safe_get_full_fp32_param
 from torch import Tensor, nn
+from transformers.integrations import HfDeepSpeedConfig
 
 from spot_core.config.train import TrainConfig
 from spot_core.training.device import Place
 from spot_core.training.preflight import REDUCE_BUCKET_ELEMENTS
 
 
-def engine_config(settings: TrainConfig, parameters: int) -> dict[str, Any]:
-    """DeepSpeed's configuration. Batch sizes are nominal: we set the accumulation boundary and scale the loss."""
+def engine_config(settings: TrainConfig, trained: int = REDUCE_BUCKET_ELEMENTS) -> dict[str, Any]:
+    """DeepSpeed's configuration. Batch sizes are nominal: we set the accumulation boundary and scale the loss.
+
+    Args:
+        trained: elements of all trained parameters.
+    """
     zero: dict[str, Any] = {
         "stage": settings.zero_stage,
         "overlap_comm": False,
         "contiguous_gradients": True,
-        "reduce_bucket_size": min(parameters, REDUCE_BUCKET_ELEMENTS),
+        "reduce_bucket_size": min(trained, REDUCE_BUCKET_ELEMENTS),
     }
     if settings.cpu_offload:
         zero["offload_optimizer"] = {"device": "cpu", "pin_memory": True}
@@ -38,6 +47,31 @@ def engine_config(settings: TrainConfig, parameters: int) -> dict[str, Any]:
     }
 
 
+@contextmanager
+def sharded_loading(settings: TrainConfig, place: Place) -> Iterator[None]:
+    """Makes transformers shard each weight over the ranks as soon as its module exists, and then fill it from rank 0."""
+    _join_deepspeed(place)
+    # By default `Init` gives every new tensor the format of the weights: rotary frequencies would be rounded to bf16.
+    init, device_only = deepspeed.zero.Init, [DeepSpeedTensorOverride.device]
+    config = HfDeepSpeedConfig(engine_config(settings))  # in force as long as it is referred to
+    deepspeed.zero.Init = partial(init, tensor_overrides=device_only)
+    try:
+        yield
+    finally:
+        deepspeed.zero.Init = init
+        del config
+
+
+def build_inference_engine(
+    module: nn.Module, settings: TrainConfig, place: Place
+) -> deepspeed.DeepSpeedEngine:
+    """Returns ``module`` with its weights sharded over the ranks, gathered layer by layer in each forward pass."""
+    _join_deepspeed(place)
+    engine, *_ = deepspeed.initialize(model=module, config=engine_config(settings), dist_init_required=False)
+    engine.eval()
+    return engine
+
+
 def build_engine(
     module: nn.Module, settings: TrainConfig, place: Place, *, universal: bool
 ) -> deepspeed.DeepSpeedEngine:
@@ -46,11 +80,11 @@ def build_engine(
     Args:
         universal: the checkpoint to go on from, if there is one, is stored by parameter and not by rank.
     """
-    _leave_out_shared_memory_op()
+    _join_deepspeed(place)
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     groups = [
-        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": settings.weight_decay},
-        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+        {"params": [p for p in trained if len(_shape(p)) >= 2], "weight_decay": settings.weight_decay},
+        {"params": [p for p in trained if len(_shape(p)) < 2], "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW(
         [group for group in groups if group["params"]],
@@ -58,9 +92,8 @@ def build_engine(
         betas=settings.betas,
         fused=True,
     )
-    config = engine_config(settings, sum(parameter.numel() for parameter in trained))
+    config = engine_config(settings, sum(_shape(parameter).numel() for parameter in trained))
     config["checkpoint"] = {"load_universal": universal}
-    deepspeed.init_distributed(dist_backend=place.backend, verbose=False)
     engine, *_ = deepspeed.initialize(
         model=module, optimizer=optimizer, config=config, dist_init_required=False
     )
@@ -129,6 +162,18 @@ def full_weights(
 
 def _to_host(weight: Tensor, dtype: torch.dtype | None) -> Tensor:
     return weight.detach().to("cpu", dtype or weight.dtype).contiguous().clone()
+
+
+def _shape(parameter: nn.Parameter) -> torch.Size:
+    """Of the whole parameter, of which this rank may have a shard."""
+    shape: torch.Size = getattr(parameter, "ds_shape", parameter.shape)
+    return shape
+
+
+def _join_deepspeed(place: Place) -> None:
+    """Makes DeepSpeed talk through the process group that there is."""
+    _leave_out_shared_memory_op()
+    deepspeed.init_distributed(dist_backend=place.backend, verbose=False)
 
 
 def _leave_out_shared_memory_op() -> None:

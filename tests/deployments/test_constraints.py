@@ -111,6 +111,7 @@ def stand_in(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow  # with nothing cached
 @pytest.mark.parametrize(("python", "platform"), [("3.12", X86), ("3.11", ARM)])
 def test_the_cpu_set_resolves_with_a_stand_in_for_the_cpu_build_of_torch(index, stand_in, python, platform):
     taken = resolve("cpu", python, platform, *OVERRIDE, "--find-links", str(stand_in))

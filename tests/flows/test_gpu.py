@@ -2,8 +2,8 @@
 
 import pytest
 
-from flows.gpu import uses_gpu
 from spot_core.config.spot import STAGES, SpotConfig
+from spot_core.pipeline.machine import uses_gpu
 
 ENDPOINT = "http://127.0.0.1:8000/v1"
 OPENAI = {"kind": "openai", "model": "teacher"}

@@ -42,6 +42,6 @@ def vllm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]
             program = [sys.executable, "-m", fake_openai.__name__, "--port", str(port)]
             return [*program, "--log", str(tmp_path / "asked.jsonl"), "--die-after", str(next(lives))]
 
-        monkeypatch.setattr(server, "_command", command)
+        monkeypatch.setattr(server, "server_command", command)
 
     return dies_after

@@ -82,12 +82,13 @@ def test_the_server_says_how_long_to_wait(fake, tmp_path):
     assert time.monotonic() - started >= 0.3
 
 
-@pytest.mark.parametrize("concurrency", [1, 5])
-def test_there_are_never_more_requests_in_flight_than_configured(fake, tmp_path, concurrency):
-    fake.seconds = 0.01
+@pytest.mark.parametrize(("concurrency", "copies"), [(1, 1), (5, 1), (2, 3)])
+def test_as_many_requests_are_in_flight_as_configured_for_each_copy(fake, tmp_path, concurrency, copies):
+    fake.seconds = 0.1
     asked = requests(30)
-    assert_answered_once(ask(tmp_path, fake.base_url, asked, concurrency=concurrency), asked)
-    assert fake.most_at_once == concurrency
+    engine = {"concurrency": concurrency, "data_parallel_size": copies}
+    assert_answered_once(ask(tmp_path, fake.base_url, asked, **engine), asked)
+    assert fake.most_at_once == concurrency * copies
 
 
 def test_every_sampling_value_is_sent(fake, tmp_path):

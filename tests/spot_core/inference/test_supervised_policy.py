@@ -57,9 +57,11 @@ def test_a_server_that_dies_is_started_again_and_asked_for_what_is_missing(tmp_p
 
 def test_a_server_whose_engine_takes_its_time_to_end_is_started_again(tmp_path, vllm, monkeypatch):
     vllm(3, 1000)
-    program = server._command
+    program = server.server_command
     lingers = "(trap 'sleep 2; exit' TERM; while :; do sleep 0.1; done) & exec \"$@\""
-    monkeypatch.setattr(server, "_command", lambda *about: ["bash", "-c", lingers, "-", *program(*about)])
+    monkeypatch.setattr(
+        server, "server_command", lambda *about: ["bash", "-c", lingers, "-", *program(*about)]
+    )
     answers = []
     with Policy(tmp_path, ENGINE, log_folder=tmp_path / "logs") as policy:
         policy.answer(requests(12), SAMPLING, lambda request, _: answers.append(request.question_id))
@@ -106,7 +108,9 @@ def test_a_server_that_does_not_start_is_tried_twice_and_its_log_is_shown(tmp_pa
 def test_a_server_that_never_answers_is_given_up_and_ended(tmp_path, monkeypatch):
     monkeypatch.setattr(server, "_POLL_SECONDS", 0.05)
     monkeypatch.setattr(
-        server, "_command", lambda *_: [sys.executable, "-c", "import time; print('loading'); time.sleep(99)"]
+        server,
+        "server_command",
+        lambda *_: [sys.executable, "-c", "import time; print('loading'); time.sleep(99)"],
     )
     engine = ENGINE.model_copy(update={"startup_timeout_seconds": 0.5})
     with (
@@ -135,12 +139,12 @@ def test_the_server_starts_with_the_first_question_and_ends_with_the_context(tmp
 
 
 def test_the_real_command_sends_no_defaults_of_the_model_and_listens_on_this_machine_only(tmp_path):
-    command = server._command(tmp_path, ENGINE, 1234, False)
+    command = server.server_command(tmp_path, ENGINE, 1234, False)
     assert command[command.index("--generation-config") + 1] == "vllm"
     assert command[command.index("--host") + 1] == "127.0.0.1"
     assert command[command.index("--max-model-len") + 1] == "100"
     assert "--trust-remote-code" not in command
-    assert "--trust-remote-code" in server._command(tmp_path, ENGINE, 1234, True)
+    assert "--trust-remote-code" in server.server_command(tmp_path, ENGINE, 1234, True)
 
 
 def test_a_port_that_another_server_took_leads_to_another_port(tmp_path, vllm, fake, monkeypatch, caplog):
@@ -170,7 +174,7 @@ def test_ports_that_are_always_taken_end_in_an_error_that_says_so(tmp_path, vllm
 def test_settings_that_the_server_refuses_are_not_tried_twice(tmp_path, monkeypatch):
     said = "api_server.py: error: unrecognized arguments: --no-such-option"
     monkeypatch.setattr(
-        server, "_command", lambda *_: [sys.executable, "-c", f"import sys; sys.exit({said!r})"]
+        server, "server_command", lambda *_: [sys.executable, "-c", f"import sys; sys.exit({said!r})"]
     )
     with (
         Policy(tmp_path, ENGINE, log_folder=tmp_path) as policy,

@@ -277,3 +277,11 @@ def test_a_prompt_that_the_chat_template_refuses_stops_before_anything_is_asked(
     with pytest.raises(ValueError, match=r"prompt\.system"):
         stages.roll_out(run)
     assert fake.asked == []
+
+
+def test_what_the_machine_cannot_train_is_refused_before_anything_is_asked(fake, configure):
+    config = configure(train={"cpu_offload": True, "zero_stage": 2})
+    with pytest.raises(ConfigError, match=r"cpu_offload.*without a GPU"):
+        stages.prepare(Run.create(config, "one"))
+    stages.prepare(Run.create(config, "two"), elsewhere=("train",))  # the stage itself says so
+    assert fake.asked == []

@@ -60,6 +60,7 @@ def test_the_stage_leaves_a_model_its_card_an_adapter_and_a_curve(
     assert changed and all(name.endswith("_proj.weight") for name in changed)
 
     assert watcher.calls[-1][:2] == (trained.rows, trained.rows)
+    assert trained.statistics["layout"] == {"rows": "merged", "attention": "sdpa", "fallback": None}
     last = list(trained.rows_as_dicts())[-1]
     assert watcher.calls[-1][2] == f"loss {last['loss']:.4f}, margin {last['margin']:+.3f}"
     _check_card(trained, run, tmp_path)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from spot_core.inference.symptoms import VLLM
-from spot_core.processes.diagnosis import Finding, diagnose
+from spot_core.processes.diagnosis import Finding, diagnose, find_first_error
 from spot_core.processes.lines import clean
 from spot_core.processes.supervised import SupervisedProcess
 from spot_core.training.symptoms import TRAINING
@@ -46,6 +46,8 @@ def test_every_real_log_has_an_expectation() -> None:
 
 # Taken from the sources of vLLM 0.32, torch 2.13 and the NVIDIA driver: they need a GPU.
 CITED = [
+    (TRAINING, "[rank0]: torch._dynamo.exc.FailOnRecompileLimitHit: Hard failure due to fullgraph=True", "train.rows=plain"),
+    (TRAINING, "torch._inductor.exc.InductorError: RuntimeError: No valid triton configs.", "train.rows=plain"),
     (VLLM, "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.", "engine.gpu_memory_utilization"),
     (TRAINING, "[rank3]: torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.", "train.micro_batch_tokens"),
     (
@@ -157,3 +159,59 @@ def test_a_process_that_filled_the_disk_of_its_own_log_is_understood_though_it_c
         account = process.account("it ended", TRAINING)
     assert account.startswith("it ended: the disk")
     assert "full. Free space" in account.splitlines()[0]
+
+
+CRASH = """\
+(APIServer pid=7) INFO 11-30 03:52:21 [loggers.py:310] Engine 000: Running: 32 reqs
+(Worker pid=12) WARNING 11-30 03:52:21 [utils.py:40] Traceback (most recent call last):
+(Worker pid=12) WARNING 11-30 03:52:21 [utils.py:40] OSError: it goes without this
+(Worker pid=12) ERROR 11-30 03:52:22 [multiproc_executor.py:1063] WorkerProc hit an exception.
+(Worker pid=12) ERROR 11-30 03:52:22 [multiproc_executor.py:1063] Traceback (most recent call last):
+(Worker pid=12) ERROR 11-30 03:52:22 [multiproc_executor.py:1063]   File "gpu_model_runner.py", line 3502, in _bookkeeping_sync
+(EngineCore pid=9) INFO 11-30 03:52:22 [core.py:1] another process, in between
+(Worker pid=12) ERROR 11-30 03:52:22 [multiproc_executor.py:1063]     gen.set_offset(gen.get_offset() - 4)
+(Worker pid=12) ERROR 11-30 03:52:22 [multiproc_executor.py:1063]                    ^^^^^^^^^^^^^^^^
+(Worker pid=12) ERROR 11-30 03:52:22 [multiproc_executor.py:1063] RuntimeError: CPU Generator does not use offset
+(EngineCore pid=9) ERROR 11-30 03:52:22 [core.py:2] Traceback (most recent call last):
+(EngineCore pid=9) ERROR 11-30 03:52:22 [core.py:2] vllm.v1.engine.exceptions.EngineDeadError: EngineCore encountered an issue.
+nanobind: leaked 514 functions!
+ - leaked function "__init__"
+ - leaked instance 0x7f3ef1b4a108 of type "triton._C.libtriton.ir.attribute"
+ - ... skipped remainder
+"""
+
+
+@pytest.mark.parametrize(
+    ("log", "first"),
+    [
+        (CRASH, "RuntimeError: CPU Generator does not use offset"),
+        (
+            "[rank1]: Traceback (most recent call last):\n[rank1]:   File x\n[rank0]: ok\n[rank1]: KeyError: 3\n",
+            "KeyError: 3",
+        ),
+        (
+            "INFO starts\nERROR 11-30 03:52:22 [core.py:1] no port\nERROR 11-30 03:52:23 [core.py:1] later\n",
+            "no port",
+        ),
+        (
+            "Traceback (most recent call last):\n  File x, cut off here\n",
+            "",
+        ),
+        ("all is well\n", ""),
+    ],
+)
+def test_the_first_error_of_a_log_is_found_among_other_processes(log: str, first: str) -> None:
+    assert find_first_error([clean(line) for line in log.splitlines()]) == first
+
+
+def test_an_unknown_failure_shows_its_first_error_and_no_litter(tmp_path: Path) -> None:
+    log = tmp_path / "crash"
+    log.write_text(CRASH, encoding="utf-8")
+    program = ["bash", "-c", 'cat "$0"; exit 1', str(log)]
+    with SupervisedProcess(program, name="vLLM", log_path=tmp_path / "log") as process:
+        eventually(lambda: process.poll() is not None, 60, "it ends")
+        account = process.account("the vLLM server died while answering", VLLM)
+    first, second, *rest = account.splitlines()
+    assert first == "the vLLM server died while answering"
+    assert second == "It says: RuntimeError: CPU Generator does not use offset"
+    assert "EngineDeadError" in rest[-1] and "leaked" not in account

@@ -1,4 +1,4 @@
-"""Many training jobs in one process that forks their ranks: ``python -m tests.spot_core.training.many_jobs JOB.json…``
+"""Many jobs in one process that forks their ranks: ``python -m tests.spot_core.training.many_jobs JOB.json…``
 
 Importing DeepSpeed in every rank takes longer than training a tiny model. Each job is done by the stage's own
 `Trainer` in a real process group; what `launch` and torchrun add is tested in `test_engine` and `test_kill`.
@@ -10,6 +10,7 @@ import json
 import logging
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -22,6 +23,13 @@ from spot_core.training.job import TrainingJob
 
 ROOT = Path(__file__).parents[3]
 TIMEOUT_SECONDS = 300
+SHARD_EVERYTHING = "--shard-everything"
+_KEPT_WHOLE = (
+    "stage3_param_persistence_threshold",
+    "stage3_max_reuse_distance",
+    "stage3_max_live_parameters",
+)
+"""Settings of DeepSpeed, in elements: what stays whole on every rank, because it is small or soon used again."""
 INTERRUPTED_AFTER = 10
 """Steps that are done, and reported, when a job is interrupted."""
 
@@ -30,8 +38,18 @@ class InterruptedRun(Exception):  # noqa: N818
     """Ends a first attempt."""
 
 
-def run_together(jobs: Sequence[TrainingJob], log_path: Path) -> None:
-    """Trains every job on its number of ranks; one that is refused leaves the reason in its ``error_path``."""
+def run_together(
+    jobs: Sequence[TrainingJob],
+    log_path: Path,
+    *,
+    shard_everything: bool = False,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+) -> None:
+    """Does every job on its number of ranks, in order; one that is refused leaves the reason in its ``error_path``.
+
+    Args:
+        shard_everything: at ZeRO stage 3 keep no parameter whole on every rank, however small.
+    """
     for job in jobs:
         for folder in (job.output_dir, job.scratch_dir):
             folder.mkdir(parents=True, exist_ok=True)
@@ -40,28 +58,38 @@ def run_together(jobs: Sequence[TrainingJob], log_path: Path) -> None:
         sys.executable,
         "-m",
         "tests.spot_core.training.many_jobs",
+        *([SHARD_EVERYTHING] if shard_everything else []),
         *(str(job.job_path) for job in jobs),
     ]
     environment = {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu", "PYTHONWARNINGS": "ignore::FutureWarning"}
-    with log_path.open("wb") as log:
-        status = subprocess.run(
+    with (
+        log_path.open("wb") as log,
+        subprocess.Popen(
             command,
             cwd=ROOT,
             env=os.environ | environment,
             stdout=log,
             stderr=subprocess.STDOUT,
-            timeout=TIMEOUT_SECONDS,
-            check=False,
-        ).returncode
+            start_new_session=True,
+        ) as process,
+    ):
+        try:
+            status = process.wait(timeout_seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # the ranks too, which wait for one another
+            raise
     assert status == 0, log_path.read_text()[-4000:]
 
 
-def _train_all(jobs: Sequence[TrainingJob], rank: int, port: int) -> None:
+def _do_all(jobs: Sequence[TrainingJob], rank: int, port: int, shard_everything: bool) -> None:
     """One rank's part of ``jobs``, which all have the same number of ranks."""
+    if shard_everything:
+        _shard_everything()
     import torch.distributed as dist
 
     from spot_core.training.device import join
     from spot_core.training.pairs import read_reference
+    from spot_core.training.reference import compute_reference
     from spot_core.training.trainer import Trainer
     from spot_core.training.worker import usable_pairs
 
@@ -79,9 +107,16 @@ def _train_all(jobs: Sequence[TrainingJob], rank: int, port: int) -> None:
 
     for job in jobs:
         pairs = usable_pairs(job, place)
+        if job.mode == "reference":
+            compute_reference(job, pairs, place)
+            dist.barrier()  # rank 0 has written what the others may read
+            continue
         reference = read_reference(job.reference, pairs)
         for attempt in (FirstAttempt, Trainer) if job.settings.checkpoint_every_steps else (Trainer,):
             trainer = attempt(job, pairs, reference, place)
+            if shard_everything and job.settings.zero_stage == 3:
+                weights = list(trainer.engine.module.parameters())
+                assert weights and not any(weight.ds_persist or weight.numel() for weight in weights)
             try:
                 trainer.train()
             except InterruptedRun:
@@ -93,6 +128,20 @@ def _train_all(jobs: Sequence[TrainingJob], rank: int, port: int) -> None:
     dist.destroy_process_group()
 
 
+def _shard_everything() -> None:
+    """Makes ZeRO stage 3 shard every parameter, and gather it for each use, however small the model is."""
+    from spot_core.training import zero
+
+    configure = zero.engine_config
+
+    def configured(*arguments: Any) -> dict[str, Any]:
+        config = configure(*arguments)
+        config["zero_optimization"] |= dict.fromkeys(_KEPT_WHOLE, 0)
+        return config
+
+    zero.engine_config = configured
+
+
 def main(paths: list[str]) -> int:
     # Before the fork, once for all ranks; the second is what DeepSpeed imports when first used.
     for module in (
@@ -102,11 +151,15 @@ def main(paths: list[str]) -> int:
     ):
         importlib.import_module(module)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+    shard_everything = paths[0] == SHARD_EVERYTHING
+    paths = paths[shard_everything:]
     jobs = [TrainingJob.model_validate_json(Path(path).read_text(encoding="utf-8")) for path in paths]
     for ranks in sorted({job.settings.ranks for job in jobs}):
         group = [job for job in jobs if job.settings.ranks == ranks]
         port, fork = free_port(), multiprocessing.get_context("fork")
-        processes = [fork.Process(target=_train_all, args=(group, rank, port)) for rank in range(ranks)]
+        processes = [
+            fork.Process(target=_do_all, args=(group, rank, port, shard_everything)) for rank in range(ranks)
+        ]
         for process in processes:
             process.start()
         for process in processes:

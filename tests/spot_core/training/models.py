@@ -45,6 +45,7 @@ def tiny_model(kind: str, dtype: torch.dtype = torch.float64, **changes: object)
     """A model of ``kind`` whose weights depend on nothing but its configuration."""
     torch.manual_seed(0)
     config = AutoConfig.for_model(kind, **{**_SMALL, **(GEOMETRIES | UNUSUAL).get(kind, {}), **changes})
-    model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").to(dtype)
+    kernel = "eager" if kind == "gpt_oss" else "sdpa"
+    model = AutoModelForCausalLM.from_config(config, attn_implementation=kernel).to(dtype)
     disable_dropout(model)
     return model

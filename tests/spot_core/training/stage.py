@@ -51,11 +51,12 @@ class Stage:
         folder: Path,
         pairs: Sequence[Pair] = (*random_pairs(PAIRS), TOO_LONG),
         settings: TrainConfig = SETTINGS,
+        **geometry: object,
     ) -> None:
         self.folder, self.settings = folder, settings
         folder.mkdir(exist_ok=True)
         self.model = folder / "model"
-        tiny_model("qwen3", torch.float32).save_pretrained(self.model)
+        tiny_model("qwen3", torch.float32, **geometry).save_pretrained(self.model)
         (self.model / "chat_template.jinja").write_text("{{ messages }}")
         self.pairs = write_pairs(folder / "pairs.parquet", list(pairs))
         self.reference = folder / "reference" / "reference.parquet"

@@ -6,20 +6,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from torch.nn.attention.flex_attention import create_mask, flex_attention
 from transformers import PretrainedConfig
 
 from spot_core.config.train import TrainConfig
 from spot_core.errors import ConfigError
+from spot_core.training import flex
 from spot_core.training.attention import (
-    BLOCK,
     additive,
     attention_kernel,
     model_masks,
-    trie_block_mask,
     trie_mask,
     why_not_merged,
 )
+from spot_core.training.device import Place
 from spot_core.training.layout import choose_layout
 from spot_core.training.logprobs import SequenceLogProbs
 from spot_core.training.rows import RowForm, collate
@@ -28,11 +27,13 @@ from spot_core.training.trie import build_trie
 from tests.spot_core.training.models import tiny_model
 from tests.spot_core.training.synthetic import random_pairs
 
+HERE = Place(rank=0, world_size=1, device=torch.device("cpu"), backend="gloo")
+
 
 def rows_of_tries(seed: int, blocks: int, tokens: int) -> tuple[Tensor, Tensor]:
-    """(end, depth), (2, blocks × BLOCK) each: tries of random sequences, the rest padding."""
+    """(end, depth), (2, blocks × 128) each: tries of random sequences, the rest padding."""
     rng = np.random.default_rng(seed)
-    length = blocks * BLOCK
+    length = blocks * flex.BLOCK
     end = np.broadcast_to(np.arange(1, length + 1), (2, length)).copy()
     depth = np.zeros((2, length), dtype=np.int64)
     for row in range(2):
@@ -49,45 +50,6 @@ def rows_of_tries(seed: int, blocks: int, tokens: int) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(end), torch.from_numpy(depth)
 
 
-@given(seed=st.integers(0, 10**6), blocks=st.integers(1, 5), window=st.sampled_from([None, 3, 40, 200]))
-@settings(max_examples=40, deadline=None)
-def test_the_block_mask_computes_every_allowed_pair_and_no_needless_block(seed, blocks, window) -> None:
-    end, depth = rows_of_tries(seed, blocks, tokens=BLOCK)
-    dense = trie_mask(end, depth, window)
-    by_block = trie_block_mask(end, depth, window)
-    needed = dense.view(2, 1, blocks, BLOCK, blocks, BLOCK).any(dim=(3, 5))
-    computed = by_block.to_dense().bool()
-    assert not (needed & ~computed).any()
-    if window is None:
-        assert torch.equal(needed, computed)
-    assert torch.equal(create_mask(by_block.mask_mod, 2, 1, *dense.shape[2:], device="cpu"), dense)
-
-
-@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
-@pytest.mark.parametrize("window", [None, 40])
-def test_flex_attention_under_the_block_mask_is_dense_attention(window: int | None) -> None:
-    end, depth = rows_of_tries(seed=1, blocks=3, tokens=BLOCK)
-    torch.manual_seed(0)
-    query, key, value = torch.randn(3, 2, 4, end.shape[1], 16, dtype=torch.float64).unbind(0)
-    by_block = flex_attention(query, key, value, block_mask=trie_block_mask(end, depth, window))
-    mask = additive(trie_mask(end, depth, window), torch.float64)
-    dense = torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-    torch.testing.assert_close(by_block, dense)
-
-
-@pytest.mark.parametrize("kind", ["qwen3", "gemma2"])
-@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
-def test_a_model_with_flex_attention_gives_the_logprobs_of_dense_attention(kind: str) -> None:
-    dense, flex = tiny_model(kind, torch.float32), tiny_model(kind, torch.float32)
-    flex.set_attn_implementation("flex_attention")
-    pairs = random_pairs(12)
-    batch = ((0, 1, 2, 3, 4, 5, 6), (7, 8, 9, 10, 11))
-    with torch.no_grad():
-        expected = SequenceLogProbs(dense)(collate(pairs, batch))
-        found = SequenceLogProbs(flex)(collate(pairs, batch, RowForm(multiple_of=BLOCK)))
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
-
-
 @pytest.mark.parametrize("kind", ["qwen3", "mistral", "gemma2"])
 def test_plain_rows_give_the_logprobs_of_merged_ones(kind: str) -> None:
     model, pairs = tiny_model(kind), random_pairs(9)
@@ -101,14 +63,18 @@ def test_plain_rows_give_the_logprobs_of_merged_ones(kind: str) -> None:
 def test_attention_scores_that_are_capped_are_computed_by_the_model_itself() -> None:
     capped = tiny_model("gemma2")
     capped.config.attn_logit_softcapping = 2.0
-    assert attention_kernel(capped.config, on_gpu=False, merged=True, row_tokens=256) == "eager"
-    assert attention_kernel(capped.config, on_gpu=True, merged=True, row_tokens=256) == "flex_attention"
-    assert attention_kernel(tiny_model("llama").config, on_gpu=False, merged=True, row_tokens=256) == "sdpa"
+    assert attention_kernel(capped.config, with_flex=False, merged=True, row_tokens=256) == "eager"
+    assert attention_kernel(capped.config, with_flex=True, merged=True, row_tokens=256) == flex.KERNEL
+    assert (
+        attention_kernel(tiny_model("llama").config, with_flex=False, merged=True, row_tokens=256) == "sdpa"
+    )
 
 
 def test_long_rows_are_cut_into_segments_where_no_layer_has_a_window() -> None:
     for kind, kernel in (("llama", KERNEL), ("mistral", "sdpa"), ("gemma2", "sdpa")):
-        assert attention_kernel(tiny_model(kind).config, on_gpu=False, merged=True, row_tokens=900) == kernel
+        assert (
+            attention_kernel(tiny_model(kind).config, with_flex=False, merged=True, row_tokens=900) == kernel
+        )
 
 
 def test_capped_scores_are_the_same_in_merged_and_plain_rows() -> None:
@@ -145,10 +111,10 @@ def test_models_that_merged_rows_would_be_wrong_for_get_plain_ones_or_a_refusal(
 ) -> None:
     strange = PretrainedConfig(**config)
     assert reason in why_not_merged(strange)
-    layout = choose_layout(strange, TrainConfig(), random_pairs(3), on_gpu=False)
+    layout = choose_layout(strange, TrainConfig(), random_pairs(3), HERE)
     assert not layout.form.merged and reason in caplog.text
     with pytest.raises(ConfigError, match="Set rows to auto or plain"):
-        choose_layout(strange, TrainConfig(rows="merged"), random_pairs(3), on_gpu=False)
+        choose_layout(strange, TrainConfig(rows="merged"), random_pairs(3), HERE)
 
 
 @given(seed=st.integers(0, 10**6), longest=st.sampled_from([1, 3, 16, 128]))

@@ -15,7 +15,7 @@ from spot_core.training.job import TrainingJob
 from spot_core.training.layout import choose_layout
 from spot_core.training.pairs import Reference
 from spot_core.training.plan import plan_training
-from spot_core.training.preflight import GIB
+from spot_core.training.preflight import GIB, Room
 from tests.spot_core.training.models import tiny_model
 from tests.spot_core.training.synthetic import random_pairs
 
@@ -86,7 +86,7 @@ def test_a_rank_without_the_memory_is_refused_before_the_model_is_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "config.json").write_text(json.dumps(tiny_model("qwen3").config.to_dict()))
-    settings = TrainConfig(batch_size=2)
+    settings = TrainConfig(batch_size=2, ranks=1)
     job = TrainingJob(
         mode="train",
         model_path=tmp_path,
@@ -97,12 +97,14 @@ def test_a_rank_without_the_memory_is_refused_before_the_model_is_loaded(
         scratch_dir=tmp_path,
     )
     place = Place(rank=0, world_size=1, device=torch.device("cpu"), backend="gloo")
-    layout = choose_layout(tiny_model("qwen3").config, settings, PAIRS, on_gpu=False)
+    layout = choose_layout(tiny_model("qwen3").config, settings, PAIRS, place)
     plan = plan_training(layout.index, epochs=1, batch_size=2, seed=0, world_size=1, budget=layout.budget)
-    monkeypatch.setattr(checks, "free_bytes", lambda job, place: 64 * GIB)
+    monkeypatch.setattr(checks, "free_room", lambda place: Room(64 * GIB))
     with caplog.at_level(logging.INFO):
         check_memory(job, place, plan, layout)
     assert "estimated memory:" in caplog.text
-    monkeypatch.setattr(checks, "free_bytes", lambda job, place: GIB // 2)
-    with pytest.raises(ConfigError, match=r"but cpu has 0\.50 GiB for each\. Remedies: zero_stage: 3"):
+    monkeypatch.setattr(checks, "free_room", lambda place: Room(GIB // 2))
+    with pytest.raises(
+        ConfigError, match=r"but this machine has 0\.50 GiB free .*No setting of train is enough"
+    ):
         check_memory(job, place, plan, layout)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from spot_core.training.head import LogitBudget, LogitTransform, token_logprobs
+from spot_core.training.head import LogitBudget, LogitTransform, OutputLayer
 
 VOCABULARY, WIDTH, TOKENS = 53, 12, 31
 TRANSFORMS = {
@@ -46,7 +46,7 @@ def test_values_and_gradients_are_those_of_cross_entropy_over_all_logits(config,
     inputs = [hidden, *head.parameters()]
     expected = plain(head, hidden, tokens, config)
     gradients = torch.autograd.grad((expected * weights).sum(), inputs)
-    found = token_logprobs(head, hidden, tokens, LogitTransform.of(SimpleNamespace(**config)), budget)
+    found = OutputLayer(head, LogitTransform.of(SimpleNamespace(**config)), budget)(hidden, tokens)
     torch.testing.assert_close(found, expected)
     for ours, theirs in zip(torch.autograd.grad((found * weights).sum(), inputs), gradients, strict=True):
         torch.testing.assert_close(ours, theirs)
@@ -56,7 +56,7 @@ def test_a_frozen_head_gets_no_gradient_and_hidden_states_the_same() -> None:
     head, hidden, tokens, weights = problem(bias=False)
     expected = torch.autograd.grad((plain(head, hidden, tokens, {}) * weights).sum(), hidden)
     head.requires_grad_(False)
-    found = token_logprobs(head, hidden, tokens, LogitTransform(), BUDGETS["made again"])
+    found = OutputLayer(head, LogitTransform(), BUDGETS["made again"])(hidden, tokens)
     (found * weights).sum().backward()
     torch.testing.assert_close(hidden.grad, expected[0])
     assert head.weight.grad is None
@@ -70,7 +70,7 @@ def test_bf16_gradients_are_as_near_to_exact_ones_as_rounding_allows(budget) -> 
     exact = hidden.detach().double().requires_grad_()
     inputs = [exact, exact_head.weight]
     expected = torch.autograd.grad((plain(exact_head, exact, tokens, {}) * weights).sum(), inputs)
-    found = token_logprobs(head, hidden, tokens, LogitTransform(), budget)
+    found = OutputLayer(head, LogitTransform(), budget)(hidden, tokens)
     assert found.dtype == torch.float32
     gradients = torch.autograd.grad((found * weights).sum(), [hidden, head.weight])
     for ours, theirs in zip(gradients, expected, strict=True):
@@ -80,5 +80,5 @@ def test_bf16_gradients_are_as_near_to_exact_ones_as_rounding_allows(budget) -> 
 def test_no_token_gives_no_logprob_but_a_gradient_of_zeros() -> None:
     head, hidden, _, _ = problem(bias=True)
     none = torch.zeros(0, dtype=torch.long)
-    token_logprobs(head, hidden[:0], none, LogitTransform(), LogitBudget()).sum().backward()
+    OutputLayer(head, LogitTransform(), LogitBudget())(hidden[:0], none).sum().backward()
     assert not hidden.grad.any() and not head.weight.grad.any() and not head.bias.grad.any()

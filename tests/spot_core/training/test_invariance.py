@@ -93,7 +93,7 @@ class Runs:
             update={"model_path": _broken_model(folder / "broken-model")}
         )
         self.log_path = folder / "jobs.log"
-        run_together(list(self.jobs.values()), self.log_path)
+        run_together(list(self.jobs.values()), self.log_path, shard_everything=True)
 
     def _add(self, variants: dict[str, dict[str, Any]]) -> None:
         self.jobs |= {name: self.stage.job(name, **changes) for name, changes in variants.items()}

@@ -1,5 +1,6 @@
 import math
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,15 @@ from spot_core.training.checkpoints import (
     refuse_foreign,
 )
 from spot_core.training.job import TrainingJob
-from spot_core.training.preflight import GIB, check_fits, estimate_worst_case, parameter_count
+from spot_core.training.preflight import (
+    GIB,
+    Room,
+    check_fits,
+    estimate_least,
+    estimate_worst_case,
+    find_remedies,
+    parameter_count,
+)
 from spot_core.training.reporting import LineTail, append_line
 from spot_core.training.schedule import learning_rate
 from tests.spot_core.training.models import tiny_model
@@ -133,7 +142,7 @@ def test_resume_cuts_metrics_to_the_checkpoint(tmp_path: Path) -> None:
 def test_a_checkpoint_fits_the_layout_that_wrote_it_or_any_once_it_is_universal(tmp_path: Path) -> None:
     of_two = _checkpoint(_job(tmp_path), 1)
     assert of_two.fits(TrainConfig(ranks=2))
-    assert of_two.fits(TrainConfig(nodes=2, rendezvous="node0:29500"))
+    assert of_two.fits(TrainConfig(nodes=2, ranks=1, rendezvous="node0:29500"))
     assert not of_two.fits(TrainConfig(ranks=3)) and not of_two.fits(TrainConfig(ranks=2, zero_stage=1))
     universal = replace(of_two, universal=True)
     assert universal.fits(TrainConfig(ranks=3)) and universal.tag == "step-000001-universal"
@@ -177,13 +186,64 @@ def test_parameters_are_counted_exactly(kind: str) -> None:
 
 
 def test_the_papers_job_fits_eight_80_gib_gpus_but_not_one() -> None:
-    def estimate(world_size: int):
-        return estimate_worst_case(QWEN3_8B, TrainConfig(), world_size=world_size, on_gpu=True)
-
+    room = Room(host=1024 * GIB, gpu=79 * GIB, on_gpu=True)
+    estimate_for = partial(estimate_worst_case, QWEN3_8B, on_gpu=True)
     assert parameter_count(QWEN3_8B) == pytest.approx(8.19e9, rel=1e-3)
-    check_fits(estimate(8), 79 * GIB, TrainConfig(), "cuda:0")
-    with pytest.raises(ConfigError, match=r"8,190\.7M parameters.*zero_stage: 3"):
-        check_fits(estimate(1), 79 * GIB, TrainConfig(), "cuda:0")
+    check_fits(estimate_for, TrainConfig(ranks=8), room)
+    with pytest.raises(
+        ConfigError, match=r"8,190\.7M parameters.*a GPU has 79\.00 GiB.*train\.cpu_offload=True"
+    ):
+        check_fits(estimate_for, TrainConfig(ranks=1), room)
+
+
+@pytest.mark.parametrize("on_gpu", [True, False])
+@pytest.mark.parametrize("gib", [4, 12, 16, 24, 40, 48, 80, 141])
+@pytest.mark.parametrize("ranks", [1, 4])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"zero_stage": 0, "precision": "fp32", "gradient_checkpointing": "none"},
+        {"zero_stage": 1, "gradient_checkpointing": "selective", "micro_batch_tokens": 65536},
+        {"zero_stage": 3},
+        {"cpu_offload": True},
+        {"lora": {"rank": 8}, "precision": "fp32"},
+    ],
+)
+def test_every_remedy_that_is_named_works(on_gpu: bool, gib: int, ranks: int, settings: dict) -> None:
+    given = TrainConfig(ranks=ranks, **settings)
+    room = Room(
+        host=16 * gib * GIB if on_gpu else gib * GIB, gpu=gib * GIB if on_gpu else None, on_gpu=on_gpu
+    )
+    estimate_for = partial(estimate_worst_case, QWEN3_8B, on_gpu=on_gpu)
+    for text, after in find_remedies(estimate_for, given, room):
+        TrainConfig.model_validate(after.model_dump())
+        assert room.fits(estimate_for(after), after)
+        for change in text.removeprefix("all of ").split(", train."):
+            name, _, value = change.removeprefix("train.").partition("=")
+            assert str(after.model_dump(exclude_none=True)[name]).startswith(value.rstrip("}")), text
+    if not room.fits(estimate_for(given), given):
+        with pytest.raises(ConfigError, match=r"is enough|Remedy: "):
+            check_fits(estimate_for, given, room)
+
+
+def test_several_gpus_get_room_for_their_collectives_and_all_for_fragments() -> None:
+    def estimate(ranks: int, *, on_gpu: bool):
+        return estimate_worst_case(QWEN3_8B, TrainConfig(ranks=ranks), on_gpu=on_gpu)
+
+    one, two, cpu = estimate(1, on_gpu=True), estimate(2, on_gpu=True), estimate(1, on_gpu=False)
+    assert two.framework - one.framework == GIB
+    assert one.margin > 0.05 * one.weights and cpu.margin == 0
+
+
+def test_host_memory_is_that_of_an_optimizer_kept_there_or_of_loading_shards() -> None:
+    def host(*, on_gpu: bool = True, **settings) -> int:
+        return estimate_least(QWEN3_8B, TrainConfig(ranks=8, **settings), on_gpu=on_gpu).host
+
+    count = parameter_count(QWEN3_8B)
+    assert host() == host(zero_stage=3) == host(on_gpu=False) == 0
+    assert host(cpu_offload=True) == host(zero_stage=3, cpu_offload=True) == 16 * (count // 8)
+    assert host(zero_stage=3, on_gpu=False) > 2 * count
 
 
 def test_an_unknown_architecture_is_refused_by_the_width_it_lacks() -> None:
