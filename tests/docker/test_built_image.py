@@ -36,7 +36,7 @@ def run_inside() -> Iterator[Callable[[str], str]]:
     """Runs a Python program as the image's own user; returns what it prints."""
     [base] = [rest.split()[0] for rest in arguments("FROM") if ":" in rest]
     pulled = subprocess.run(
-        ["buildah", "pull", "--policy", "ifmissing", f"docker.io/library/{base}"],
+        ["buildah", "pull", "--policy", "missing", f"docker.io/library/{base}"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     if pulled.returncode:
