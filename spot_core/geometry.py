@@ -5,6 +5,8 @@ from typing import Any
 
 from spot_core.errors import ConfigError
 
+GIB = 2**30
+
 
 @dataclass(frozen=True)
 class Geometry:

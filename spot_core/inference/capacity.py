@@ -6,9 +6,8 @@ from typing import Any
 from spot_core.config.engine import EngineConfig
 from spot_core.devices import Gpu, list_gpus
 from spot_core.errors import ConfigError
-from spot_core.geometry import Geometry
+from spot_core.geometry import GIB, Geometry
 
-GIB = 2**30
 _BATCH_INVARIANT_SINCE = 9.0
 """Compute capability that vLLM's documentation names for batch invariance."""
 _CHANGES_MEMORY = (
@@ -29,11 +28,13 @@ def resolve_copies(engine: EngineConfig, gpus: Sequence[Gpu] | None = None) -> E
         gpus: those of the machine; unset: looked up.
 
     Raises:
-        ConfigError: the copies take more GPUs than there are.
+        ConfigError: the copies take more GPUs than there are, or batch invariance other ones.
     """
     if engine.base_url is not None:
         return _with_copies(engine, 1)
     gpus = list_gpus() if gpus is None else gpus
+    if engine.batch_invariant:
+        _check_batch_invariance(gpus)
     each = engine.tensor_parallel_size
     if not gpus:  # without a GPU vLLM shares the cores out itself
         return _with_copies(engine, 1)
@@ -74,8 +75,6 @@ def check_engine(
         ConfigError: there are too few GPUs, too little memory, or a setting that needs other ones.
     """
     engine = resolve_copies(engine, gpus)
-    if engine.batch_invariant:
-        _check_batch_invariance(gpus)
     text = model_config.get("text_config", model_config)
     shards = engine.tensor_parallel_size
     if (heads := text.get("num_attention_heads")) and heads % shards:

@@ -3,6 +3,7 @@ loaded or rented."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 from pydantic import ValidationError
@@ -10,11 +11,10 @@ from pydantic import ValidationError
 from spot_core.config.train import TrainConfig
 from spot_core.devices import Gpu
 from spot_core.errors import ConfigError
-from spot_core.geometry import Geometry
+from spot_core.geometry import GIB, Geometry
 from spot_core.training.adapter_size import adapter_parameters
 from spot_core.training.plan import RowBudget
 
-GIB = 2**30
 REDUCE_BUCKET_ELEMENTS = 50_000_000
 """Most gradient elements that DeepSpeed reduces at once, in a buffer of its own."""
 LONG_ROW = 384
@@ -35,6 +35,8 @@ _SHARDED_LOADING = 1.4
 """Peak of a rank's memory while a model is loaded at ZeRO stage 3 on a CPU, in whole models. Measured."""
 _MOST_RANKS = 1024
 """A remedy with more is none."""
+_MOST_CHANGES = 3
+"""A remedy that takes more of them is another configuration."""
 
 
 @dataclass(frozen=True)
@@ -241,7 +243,7 @@ def check_fits(
         return estimate
     remedies = [text for text, _ in find_remedies(estimate_for, settings, room)]
     if not remedies:
-        advice = "No setting of train is enough: take a machine with more memory, or a smaller model"
+        advice = "No change of train's settings helps: take a machine with more memory, or a smaller model"
     else:
         advice = ("Each of these is enough: " if len(remedies) > 1 else "Remedy: ") + "; ".join(remedies)
     raise ConfigError(
@@ -253,25 +255,21 @@ def check_fits(
 def find_remedies(
     estimate_for: Estimator, settings: TrainConfig, room: Room
 ) -> list[tuple[str, TrainConfig]]:
-    """Returns the changes of settings that make a rank fit, each with the settings it leads to: those that are enough
-    alone, or else the shortest series of them that is."""
+    """Returns the changes of settings under which a rank fits, each with the settings it leads to: those that are enough
+    alone, or else the first of the fewest that are enough together, up to `_MOST_CHANGES`."""
     changes = list(_possible_changes(settings, room))
-    enough: dict[str, tuple[str, TrainConfig]] = {}
-    for changed in changes:
-        after = _changed(settings, changed)
-        if after is not None and room.fits(estimate_for(after), after):
-            enough.setdefault(next(iter(changed)), (_spelt(changed), after))  # of ranks the least number
-    if enough:
-        return list(enough.values())
-    together: dict[str, Any] = {}
-    before = settings
-    for changed in changes:
-        after = _changed(settings, together | changed)
-        if after is None or estimate_for(after).total >= estimate_for(before).total:
-            continue
-        together, before = together | changed, after
-        if room.fits(estimate_for(after), after):
-            return [(f"all of {_spelt(together)}", after)]
+    for size in range(1, _MOST_CHANGES + 1):
+        found: dict[str, tuple[str, TrainConfig]] = {}
+        for together in combinations(changes, size):
+            changed = {name: value for one in together for name, value in one.items()}
+            after = _changed(settings, changed)
+            if after is not None and room.fits(estimate_for(after), after):
+                # Of several numbers for one setting the first is the nearest.
+                found.setdefault(next(iter(changed)), (_spelt(changed), after))
+                if size > 1:
+                    break
+        if found:
+            return list(found.values())
     return []
 
 

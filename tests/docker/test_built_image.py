@@ -83,7 +83,7 @@ for root, folders, files in os.walk("/"):
     mine = [os.path.join(root, f) for f in folders if os.access(os.path.join(root, f), os.W_OK)]
     folders[:] = [f for f in folders if os.path.join(root, f) not in mine]
     for name in mine:
-        print(name)
+        print(os.path.realpath(name))
     for name in files:
         path = os.path.join(root, name)
         if not os.path.islink(path) and os.access(path, os.W_OK):

@@ -51,6 +51,7 @@ def test_the_same_name_with_other_settings_is_refused_naming_them(location):
     "changed",
     [
         {"dispatch": {"stages": "deployments", "gpu_limit": None}},
+        {"train": {"ranks": 2, "zero_stage": 3, "micro_batch_tokens": 64, "checkpoint_every_steps": 7}},
         {"engine": {"gpu_memory_utilization": 0.5, "concurrency": 7, "base_url": "http://127.0.0.1:8000/v1"}},
     ],
 )

@@ -1,6 +1,7 @@
 import pytest
 
 from spot_core.config.engine import EngineConfig, answer_settings
+from spot_core.config.spot import SpotConfig
 from spot_core.devices import Gpu
 from spot_core.errors import ConfigError
 from spot_core.inference.capacity import check_engine, resolve_copies
@@ -8,18 +9,7 @@ from spot_core.inference.server import server_command
 
 GIB = 2**30
 H100 = Gpu("H100", 80 * GIB, 9.0)
-QWEN3_8B = {
-    "model_type": "qwen3",
-    "hidden_size": 4096,
-    "intermediate_size": 12288,
-    "num_hidden_layers": 36,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "head_dim": 128,
-    "vocab_size": 151936,
-    "tie_word_embeddings": False,
-    "torch_dtype": "bfloat16",
-}
+QWEN3_8B = SpotConfig.from_profile("qwen3-8b").model.architecture
 
 
 @pytest.mark.parametrize(

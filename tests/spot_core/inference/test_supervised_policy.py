@@ -1,7 +1,10 @@
 """A server that dies is started again and asked only for what is missing, as long as that leads anywhere."""
 
 import json
+import socket
 import sys
+import threading
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import httpx2
@@ -160,6 +163,49 @@ def test_a_port_that_another_server_took_leads_to_another_port(tmp_path, vllm, f
     assert f"port {taken} was free and is taken now" in caplog.text
     assert (tmp_path / "log").read_text().count("=== ") == 2
     assert fake.asked == []
+
+
+SHARING = """
+import http.server, socket, sys
+class Server(http.server.ThreadingHTTPServer):
+    def server_bind(self):
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        super().server_bind()
+class Healthy(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+Server(("127.0.0.1", int(sys.argv[1])), Healthy).serve_forever()
+"""
+"""Listens as vLLM with several API processes does: another server of the same user may listen on the port beside it."""
+
+
+def test_a_port_that_another_server_shares_leads_to_another_port(tmp_path, monkeypatch, caplog):
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        threading.Thread(target=answer_as_healthy, args=(other,), daemon=True).start()
+        shared, free = other.getsockname()[1], free_port()
+        ports = iter([shared, free])
+        monkeypatch.setattr(server, "free_port", lambda: next(ports))
+        monkeypatch.setattr(
+            server,
+            "server_command",
+            lambda _model, _engine, port, _code: [sys.executable, "-c", SHARING, str(port)],
+        )
+        started = server.VllmServer(tmp_path, ENGINE, log_path=tmp_path / "log")
+        with caplog.at_level("WARNING"), started:
+            assert (started.port, started.ports_lost) == (free, 1)
+
+
+def answer_as_healthy(listening: socket.socket) -> None:
+    with suppress(OSError):  # until it is closed
+        while True:
+            connection, _ = listening.accept()
+            connection.recv(4096)
+            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            connection.close()
 
 
 def test_ports_that_are_always_taken_end_in_an_error_that_says_so(tmp_path, vllm, fake, monkeypatch):

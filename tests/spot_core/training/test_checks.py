@@ -104,7 +104,5 @@ def test_a_rank_without_the_memory_is_refused_before_the_model_is_loaded(
         check_memory(job, place, plan, layout)
     assert "estimated memory:" in caplog.text
     monkeypatch.setattr(checks, "free_room", lambda place: Room(GIB // 2))
-    with pytest.raises(
-        ConfigError, match=r"but this machine has 0\.50 GiB free .*No setting of train is enough"
-    ):
+    with pytest.raises(ConfigError, match=r"but this machine has 0\.50 GiB free .*No change of train"):
         check_memory(job, place, plan, layout)
