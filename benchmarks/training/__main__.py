@@ -21,6 +21,7 @@ from benchmarks.training.measure import run_measured
 from benchmarks.training.scenarios import SCENARIOS, Scenario
 from spot_core.training.job import TrainingJob
 from spot_core.training.pairs import read_pairs
+from spot_core.training.preflight import resolve_ranks
 
 _CORES = len(os.sched_getaffinity(0))
 
@@ -33,7 +34,7 @@ def run_ours(scenario: Scenario, folder: Path) -> dict[str, Any]:
         model_path=scenario.model,
         pairs=(scenario.pairs,),
         reference=(folder / "out" / "reference.parquet",),
-        settings=scenario.train,
+        settings=resolve_ranks(scenario.train, ()),
         output_dir=folder / "out",
         scratch_dir=folder / "scratch",
         backend="gloo",

@@ -31,6 +31,7 @@ SETTINGS = TrainConfig(
     row_tokens=64,
     micro_batch_tokens=64,
     context_length=40,
+    ranks=1,
 )
 TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2}
 

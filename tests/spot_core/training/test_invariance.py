@@ -35,6 +35,7 @@ SETTINGS = TrainConfig(
     save_dtype="fp32",
     checkpoint_every_steps=0,
     context_length=40,
+    ranks=1,
 )
 STEPS = 20
 PACKED = {"row_tokens": 256, "micro_batch_tokens": 4096}  # a rank's share in one row

@@ -46,7 +46,7 @@ def small_job(folder: Path, *, nodes: int) -> TrainingJob:
         mode="reference",
         model_path=folder,
         pairs=(folder / "pairs.parquet",),
-        settings=TrainConfig(nodes=nodes, rendezvous=free_address()),
+        settings=TrainConfig(nodes=nodes, ranks=1, rendezvous=free_address()),
         output_dir=folder / "out",
         scratch_dir=folder / "scratch",
         backend="gloo",

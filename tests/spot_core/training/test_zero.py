@@ -36,6 +36,7 @@ SETTINGS = TrainConfig(
     context_length=512,
     row_tokens=16,  # every pair in a micro-batch of its own
     micro_batch_tokens=16,
+    ranks=1,
 )
 LORA = {"lora": LoraConfig(rank=4, alpha=8)}
 CASES = {
