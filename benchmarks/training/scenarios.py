@@ -108,11 +108,11 @@ def _of_run(
     stages.prepare(run)
     stages.roll_out(run)
     stages.check_answers(run)
-    path = write_pairs(stages.rectify_failures(run), folder)
-    table = pq.read_table(path).sort_by([("question_id", "ascending"), ("sample", "ascending")])
-    pq.write_table(table.slice(0, _whole_batches(min(count, len(table)), train.batch_size)), path)
     model = resolve_model(config.model)
     assert model is not None
+    path = write_pairs(stages.rectify_failures(run), folder, config, model)
+    table = pq.read_table(path).sort_by([("question_id", "ascending"), ("sample", "ascending")])
+    pq.write_table(table.slice(0, _whole_batches(min(count, len(table)), train.batch_size)), path)
     assert read_pairs([path])
     return Scenario(name, model, path, train, trl_batch)
 

@@ -12,7 +12,7 @@ from typing import Any
 from spot_core.artifacts import Artifact
 from spot_core.config.oracle import in_order
 from spot_core.config.spot import SpotConfig
-from spot_core.models import load_tokenizer
+from spot_core.inference.prompts import PromptRenderer
 from spot_core.oracles.base import Failure, Oracle
 from spot_core.oracles.human import Edits, Key
 from spot_core.oracles.replies import ReplyJournal
@@ -63,7 +63,7 @@ async def answers(
 
     `at_once`: shards that share the Oracles' connections. `histories`: what was proposed before.
     """
-    tokenizer = load_tokenizer(model_path, trust_remote_code=config.model.trust_remote_code)
+    renderer = PromptRenderer(model_path, config.model, config.prompt)
     with open_checker(config.filter) as pool:
 
         def check(response: str, failure: Failure) -> str:
@@ -71,7 +71,8 @@ async def answers(
             return pool.check_item(item_of(config.filter, response, row)).verdict
 
         judge = Judge(
-            tokenizer,
+            renderer.tokenizer,
+            renderer.turn_end,
             check,
             gamma=config.rectify.gamma,
             max_tokens=config.train.context_length,

@@ -18,6 +18,8 @@ from spot_core.pipeline.questions import Reading
 log = logging.getLogger(__name__)
 
 CODE_VERSION = 1
+IMPORT_VERSION = 2
+"""Of imported responses, which end as the chat template ends a turn."""
 
 
 def prompt_settings(config: SpotConfig) -> dict[str, Any]:
@@ -60,7 +62,7 @@ def import_recipe(config: SpotConfig, reading: Reading, *, content: str, model: 
         stage="rollout",
         settings=prompt_settings(config) | {"imported": reading.settings(), "reader": questions.CODE_VERSION},
         inputs={"responses": content, "model": model} | reading.inputs(),
-        code_version=CODE_VERSION,
+        code_version=IMPORT_VERSION,
     )
 
 
@@ -184,8 +186,8 @@ def import_responses(
 ) -> None:
     """Writes responses that a user already has; they are tokenized here, once.
 
-    A response counts as having stopped by itself, and so ends with the end-of-turn token, only where the mapped
-    ``finish_reason`` says ``stop``.
+    A response counts as having stopped by itself, and so ends with the token that the chat template writes at the end
+    of a turn, only where the mapped ``finish_reason`` says ``stop``.
     """
     rows, rejected, figures = reading.usable()
     renderer = PromptRenderer(model_path, config.model, config.prompt)
@@ -193,7 +195,7 @@ def import_responses(
     final = []
     for row in rows:
         finish_reason = row.get("finish_reason") or "unknown"
-        end = [tokenizer.eos_token_id] if finish_reason == "stop" else []
+        end = [renderer.turn_end.written] if finish_reason == "stop" else []
         # Text that looks like a special token stays text.
         encoding = tokenizer(row["response"], add_special_tokens=False, split_special_tokens=True)
         final.append(

@@ -114,9 +114,8 @@ def require_machine(run: Run, stages: Collection[StageName]) -> None:
 def _require_model(resolver: Resolver) -> Path:
     path = resolver.model_path
     assert path is not None, "a resolver that may download finds a model or raises"
-    PromptRenderer(
-        path, resolver.config.model, resolver.config.prompt
-    )  # refuses a model without chat template
+    # Refuses a model without chat template, and says how its turns end.
+    PromptRenderer(path, resolver.config.model, resolver.config.prompt).turn_end  # noqa: B018
     return path
 
 

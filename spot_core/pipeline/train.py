@@ -13,6 +13,8 @@ from spot_core.artifacts import Artifact, ArtifactWriter, Recipe, schemas
 from spot_core.artifacts.journal import read_plain_lines
 from spot_core.config.spot import SpotConfig
 from spot_core.config.train import TrainConfig, result_settings
+from spot_core.errors import InputError
+from spot_core.inference.prompts import PromptRenderer
 from spot_core.models import is_local, name_of
 from spot_core.pipeline.progress import Progress, silent
 from spot_core.report.model_card import model_card
@@ -50,13 +52,41 @@ def train_recipe(train: TrainConfig, *, rectified: Artifact, reference: Artifact
     )
 
 
-def write_pairs(rectified: Artifact, folder: Path) -> Path:
-    """Writes the accepted pairs of a rectify artifact where the ranks read them."""
+def write_pairs(rectified: Artifact, folder: Path, config: SpotConfig, model_path: Path) -> Path:
+    """Writes the accepted pairs of a rectify artifact where the ranks read them.
+
+    Raises:
+        InputError: a pair would teach the policy to end its turn otherwise than it does.
+    """
     table: pa.Table = rectified.table(columns=[*_PAIR_COLUMNS, "status"])
     accepted = table.filter(pc.equal(table["status"], "accepted")).drop_columns(["status"])
+    _check_turn_ends(accepted, PromptRenderer(model_path, config.model, config.prompt))
     path = folder / "pairs.parquet"
     pq.write_table(accepted, path, compression="zstd")
     return path
+
+
+def _check_turn_ends(pairs: pa.Table, renderer: PromptRenderer) -> None:
+    """Raises InputError unless y⁺ ends in the token that ended y⁻, or in any that ends a turn if y⁻ was cut off."""
+    turn_end = renderer.turn_end
+    for batch in pairs.select(
+        ["question_id", "sample", "response_token_ids", "rectified_token_ids"]
+    ).to_batches():
+        rejected, chosen = (_last_ids(batch[name]) for name in ("response_token_ids", "rectified_token_ids"))
+        for row, (old, new) in enumerate(zip(rejected, chosen, strict=True)):
+            wanted = {old} if old in turn_end.ids else turn_end.ids
+            if new not in wanted:
+                names = renderer.tokenizer.convert_ids_to_tokens([new, *sorted(wanted)])
+                raise InputError(
+                    f"question_id {batch['question_id'][row]}, sample {batch['sample'][row]}: the rectified response "
+                    f"ends in {names[0]!r} where the sampled one ends in {' or '.join(map(repr, names[1:]))}: such pairs "
+                    "teach the policy an end of turn that it never writes. Make the pairs again: refresh=['rectify']"
+                )
+
+
+def _last_ids(ids: pa.ListArray) -> list[int]:
+    """The last token of each response; none is empty."""
+    return ids.values.take(pc.subtract(ids.offsets[1:], 1)).to_pylist()
 
 
 def make_reference(
@@ -73,7 +103,7 @@ def make_reference(
         EngineError: a rank failed; with the end of the log.
     """
     require_watchers(config.train)  # the training that this is for would be refused
-    pairs = write_pairs(rectified, writer.work)
+    pairs = write_pairs(rectified, writer.work, config, model_path)
     job = TrainingJob(
         mode="reference",
         model_path=model_path,
@@ -126,7 +156,7 @@ def make_train(
         model_path=model_path,
         base_model=name_of(config.model),
         trust_remote_code=config.model.trust_remote_code,
-        pairs=(write_pairs(rectified, writer.work),),
+        pairs=(write_pairs(rectified, writer.work, config, model_path),),
         reference=tuple(reference.parts),
         settings=train,
         output_dir=writer.folder,

@@ -8,6 +8,7 @@ from typing import Any
 
 from spot_core.change_ratio import change_ratio, edit_regions, shared_prefix_length
 from spot_core.config.flags import QualityFlag
+from spot_core.inference.prompts import TurnEnd
 from spot_core.oracles.base import Failure, Proposal
 from spot_core.rectification.flags import AVOID, quality_flags
 from spot_core.rectification.tokens import RectifiedTokens, rectified_token_ids, without_terminator
@@ -50,6 +51,7 @@ class Judge:
 
     Attributes:
         tokenizer: the policy's own, a fast Hugging Face tokenizer.
+        turn_end: how the policy ends its turns.
         check: verdict on an edited response.
         gamma: largest change ratio that is accepted.
         max_tokens: longest prompt plus y⁺, in tokens of the policy; None: no limit.
@@ -57,6 +59,7 @@ class Judge:
     """
 
     tokenizer: Any
+    turn_end: TurnEnd
     check: Check
     gamma: float
     max_tokens: int | None = None
@@ -113,19 +116,16 @@ class Judge:
 
     def _tokens(self, failure: Failure, rectified: str) -> tuple[RectifiedTokens, list[int]]:
         """Ids of y⁺, and those of y⁻ that are measured: terminators take no part."""
-        eos_token_id = self.tokenizer.eos_token_id
-        assert eos_token_id is not None, "the policy's tokenizer was checked for an end-of-turn token"
         stopped = failure.finish_reason != "length"
         tokens = rectified_token_ids(
             self.tokenizer,
             response=failure.response,
             response_token_ids=failure.response_token_ids,
             rectified=rectified,
-            eos_token_id=eos_token_id,
+            turn_end=self.turn_end,
             stopped=stopped,
         )
-        rejected = list(failure.response_token_ids)
-        if stopped:
-            special_ids = frozenset(self.tokenizer.all_special_ids)
-            rejected = without_terminator(rejected, eos_token_id=eos_token_id, special_ids=special_ids)
+        rejected = without_terminator(
+            self.tokenizer, failure.response_token_ids, turn_end=self.turn_end, stopped=stopped
+        )
         return tokens, rejected

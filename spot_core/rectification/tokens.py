@@ -2,7 +2,8 @@
 
 Re-tokenizing all of y⁺ would drift from what the policy sampled. So y⁺ keeps the sampled ids up to the last
 place before the first edit where the sampled tokens and the tokenization of the new text have a common boundary,
-and goes on with the latter: no token is split in a way the tokenizer would not split it.
+and goes on with the latter: no token is split in a way the tokenizer would not split it. It ends as y⁻ was sampled to
+end: a pair must not teach the policy another end of its turn.
 """
 
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spot_core.change_ratio import shared_prefix_length
+from spot_core.inference.prompts import TurnEnd
 
 # How many sampled tokens may be given up before the first edit in search of a common boundary.
 MAX_STEPS_BACK = 256
@@ -17,7 +19,7 @@ MAX_STEPS_BACK = 256
 
 @dataclass(frozen=True, slots=True)
 class RectifiedTokens:
-    """`ids` end with the end-of-turn token; `kept` of them are y⁻'s own sampled ids.
+    """`ids` end with an end-of-turn token; `kept` of them are y⁻'s own sampled ids.
 
     `retokenized`: the texts share a beginning of at least one token, yet no common boundary was found, so that
     all ids are new. `exact`: decoding `ids` gives the text; False where the tokenizer cannot represent it.
@@ -29,10 +31,14 @@ class RectifiedTokens:
     exact: bool
 
 
-def without_terminator(ids: Sequence[int], *, eos_token_id: int, special_ids: frozenset[int]) -> list[int]:
-    """The ids of a response without the end-of-turn tokens at its end."""
+def without_terminator(tokenizer: Any, ids: Sequence[int], *, turn_end: TurnEnd, stopped: bool) -> list[int]:
+    """The ids of a response without the end-of-turn tokens at its end.
+
+    `stopped`: it ended by itself, so its last ids may be terminators; a response cut at the token limit has none.
+    """
     end = len(ids)
-    while end and (ids[end - 1] == eos_token_id or ids[end - 1] in special_ids):
+    terminators = turn_end.ids | frozenset(tokenizer.all_special_ids) if stopped else frozenset()
+    while end and ids[end - 1] in terminators:
         end -= 1
     return list(ids[:end])
 
@@ -43,17 +49,16 @@ def rectified_token_ids(
     response: str,
     response_token_ids: Sequence[int],
     rectified: str,
-    eos_token_id: int,
+    turn_end: TurnEnd,
     stopped: bool,
 ) -> RectifiedTokens:
     """Ids of y⁺ for a fast Hugging Face tokenizer.
 
-    `stopped`: y⁻ ended by itself, so its last ids may be terminators; a response cut at the token limit has none.
+    `stopped`: y⁻ ended by itself; y⁺ then ends in the same token. Else it ends in the one that the template writes.
     """
-    special_ids = frozenset(tokenizer.all_special_ids)
-    sampled = list(response_token_ids)
-    if stopped:
-        sampled = without_terminator(sampled, eos_token_id=eos_token_id, special_ids=special_ids)
+    sampled = without_terminator(tokenizer, response_token_ids, turn_end=turn_end, stopped=stopped)
+    end = turn_end.of(response_token_ids) if stopped else None
+    terminator = turn_end.written if end is None else end
     # Text that looks like a special token stays text.
     encoding = tokenizer(
         rectified, add_special_tokens=False, return_offsets_mapping=True, split_special_tokens=True
@@ -70,9 +75,9 @@ def rectified_token_ids(
         ids = sampled[:kept] + new_ids[boundaries[len(text)] :]
         if _decode(tokenizer, ids) == rectified:
             retokenized = kept == 0 and most > 0
-            return RectifiedTokens([*ids, eos_token_id], kept, retokenized, exact=True)
+            return RectifiedTokens([*ids, terminator], kept, retokenized, exact=True)
     exact = _decode(tokenizer, new_ids) == rectified
-    return RectifiedTokens([*new_ids, eos_token_id], 0, retokenized=most > 0, exact=exact)
+    return RectifiedTokens([*new_ids, terminator], 0, retokenized=most > 0, exact=exact)
 
 
 def _decode(tokenizer: Any, ids: Sequence[int]) -> str:

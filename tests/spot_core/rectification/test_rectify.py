@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from spot_core.inference.prompts import TurnEnd
 from spot_core.oracles.base import Failure, Proposal
 from spot_core.oracles.calculator import CalculatorOracle
 from spot_core.rectification.flags import AVOID
@@ -63,7 +64,8 @@ def make_failure(character_tokenizer) -> Callable[..., Failure]:
 
 def run(failures, *oracles, tokenizer, check=contains_gold, gamma=0.6, concurrency=4, **limits):
     async def collect():
-        judge = Judge(tokenizer, check, gamma=gamma, **limits)
+        end = tokenizer.eos_token_id
+        judge = Judge(tokenizer, TurnEnd(frozenset({end}), end), check, gamma=gamma, **limits)
         rows = rectify_failures(failures, oracles=oracles, judge=judge, concurrency=concurrency)
         return [row async for row in rows]
 

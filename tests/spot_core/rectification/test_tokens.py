@@ -2,6 +2,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from spot_core.inference.prompts import TurnEnd
 from spot_core.rectification.tokens import RectifiedTokens, rectified_token_ids
 
 
@@ -13,6 +14,10 @@ def encode(tokenizer, text: str) -> list[int]:
     return tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
 
 
+def ends(tokenizer, *others: int) -> TurnEnd:
+    return TurnEnd(frozenset({tokenizer.eos_token_id, *others}), tokenizer.eos_token_id)
+
+
 def rectify(tokenizer, response: str, rectified: str, ids: list[int] | None = None) -> RectifiedTokens:
     sampled = encode(tokenizer, response) if ids is None else ids
     return rectified_token_ids(
@@ -20,7 +25,7 @@ def rectify(tokenizer, response: str, rectified: str, ids: list[int] | None = No
         response=response,
         response_token_ids=[*sampled, tokenizer.eos_token_id],
         rectified=rectified,
-        eos_token_id=tokenizer.eos_token_id,
+        turn_end=ends(tokenizer),
         stopped=True,
     )
 
@@ -87,7 +92,7 @@ def test_a_cut_response_has_no_terminator_to_leave_out(character_tokenizer, stop
         response="1+1=3",
         response_token_ids=[*ids, character_tokenizer.eos_token_id] if stopped else ids,
         rectified="1+1=2",
-        eos_token_id=character_tokenizer.eos_token_id,
+        turn_end=ends(character_tokenizer),
         stopped=stopped,
     )
     assert tokens.kept == 4
@@ -102,3 +107,25 @@ def test_nothing_in_common_is_not_called_retokenized(character_tokenizer):
     tokens = rectify(character_tokenizer, "abc", "xyz")
     assert tokens.kept == 0
     assert not tokens.retokenized
+
+
+def test_the_edit_ends_in_the_token_that_ended_the_sampled_response(character_tokenizer):
+    other, *ids = encode(character_tokenizer, "71+1=3")
+    turn_end = ends(character_tokenizer, other)
+
+    def end_of_edit(sampled: list[int], *, stopped: bool) -> int:
+        tokens = rectified_token_ids(
+            character_tokenizer,
+            response="1+1=3",
+            response_token_ids=sampled,
+            rectified="1+1=2",
+            turn_end=turn_end,
+            stopped=stopped,
+        )
+        assert tokens.kept == 4
+        return tokens.ids[-1]
+
+    assert end_of_edit([*ids, other], stopped=True) == other
+    assert end_of_edit([*ids, turn_end.written], stopped=True) == turn_end.written
+    assert end_of_edit(ids, stopped=True) == turn_end.written, "imported: nothing ended it"
+    assert end_of_edit(ids, stopped=False) == turn_end.written
