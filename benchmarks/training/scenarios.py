@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from spot_core.config.model import ModelConfig
 from spot_core.config.spot import SpotConfig
 from spot_core.config.train import TrainConfig
+from spot_core.inference.prompts import PromptRenderer
 from spot_core.models import load_tokenizer, resolve_model
 from spot_core.pipeline import stages
 from spot_core.pipeline.train import write_pairs
@@ -110,7 +111,8 @@ def _of_run(
     stages.check_answers(run)
     model = resolve_model(config.model)
     assert model is not None
-    path = write_pairs(stages.rectify_failures(run), folder, config, model)
+    renderer = PromptRenderer(model, config.model, config.prompt)
+    path = write_pairs(stages.rectify_failures(run), folder, renderer)
     table = pq.read_table(path).sort_by([("question_id", "ascending"), ("sample", "ascending")])
     pq.write_table(table.slice(0, _whole_batches(min(count, len(table)), train.batch_size)), path)
     assert read_pairs([path])

@@ -1,12 +1,15 @@
 """How many copies of a model a vLLM server holds on this machine, and whether the model fits: known before it starts."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from spot_core.config.engine import EngineConfig
 from spot_core.devices import Gpu, list_gpus
 from spot_core.errors import ConfigError
 from spot_core.geometry import GIB, Geometry
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
 
 _BATCH_INVARIANT_SINCE = 9.0
 """Compute capability that vLLM's documentation names for batch invariance."""
@@ -59,14 +62,14 @@ def _with_copies(engine: EngineConfig, copies: int) -> EngineConfig:
 
 
 def check_engine(
-    model_config: dict[str, Any], engine: EngineConfig, *, gpus: Sequence[Gpu], host_bytes: int
+    model_config: "PretrainedConfig | None", engine: EngineConfig, *, gpus: Sequence[Gpu], host_bytes: int
 ) -> None:
     """Checks that a vLLM server of this model can run on this machine; what is not known is not held against it.
 
     Counted is what cannot be less: the weights, and the keys and values of one request of full length.
 
     Args:
-        model_config: the content of config.json.
+        model_config: the model's; None if it is not at hand.
         engine: how a server is started.
         gpus: those of the machine.
         host_bytes: memory of the machine that is free.
@@ -75,9 +78,11 @@ def check_engine(
         ConfigError: there are too few GPUs, too little memory, or a setting that needs other ones.
     """
     engine = resolve_copies(engine, gpus)
-    text = model_config.get("text_config", model_config)
+    if model_config is None:
+        return
     shards = engine.tensor_parallel_size
-    if (heads := text.get("num_attention_heads")) and heads % shards:
+    heads = getattr(model_config.get_text_config(), "num_attention_heads", None)
+    if heads is not None and heads % shards:
         raise ConfigError(
             f"engine.tensor_parallel_size = {shards} does not divide the {heads} attention heads of the model: take a "
             "number that does"
@@ -131,17 +136,17 @@ def _check_cpu(engine: EngineConfig, weights: int, cache: int, host_bytes: int) 
         )
 
 
-def _least_memory(model_config: dict[str, Any], engine: EngineConfig) -> tuple[int, int] | None:
+def _least_memory(model_config: "PretrainedConfig", engine: EngineConfig) -> tuple[int, int] | None:
     """Bytes of weights and of the longest request's keys and values on each device; None where they are not known."""
-    text = model_config.get("text_config", model_config)
-    compressed = "quantization_config" in model_config or text.get("kv_lora_rank") is not None
+    text = model_config.get_text_config()
+    compressed = getattr(model_config, "quantization_config", None) or getattr(text, "kv_lora_rank", None)
     if compressed or any(argument.split("=")[0] in _CHANGES_MEMORY for argument in engine.extra_args):
         return None
     try:
         model = Geometry.of(model_config)
     except ConfigError:
         return None
-    stored = text.get("dtype") or text.get("torch_dtype") or model_config.get("torch_dtype")
+    stored = str(text.dtype or model_config.dtype).removeprefix("torch.")
     width = 4 if (engine.dtype if engine.dtype != "auto" else stored) == "float32" else 2
     shards = engine.tensor_parallel_size
     # More devices than heads of keys and values each hold one head.

@@ -1,19 +1,18 @@
 """Whether the stages of a run can do their work on this machine: found out before anything is paid for."""
 
-import json
 from collections.abc import Collection
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import psutil
 
+from spot_core.config.model import ModelConfig
 from spot_core.config.oracle import SelfOracleConfig, VllmOracleConfig, in_order
 from spot_core.config.spot import SpotConfig, StageName
-from spot_core.config.train import TrainConfig
 from spot_core.devices import Gpu, environment_is_for_gpus, list_gpus
 from spot_core.errors import ConfigError
-from spot_core.geometry import Geometry
+from spot_core.geometry import Geometry, config_from_numbers, read_model_config
 from spot_core.inference.capacity import check_engine
 from spot_core.models import resolve_model
 from spot_core.pipeline.oracle_recipe import served_by
@@ -26,6 +25,9 @@ from spot_core.training.preflight import (
     estimate_worst_case,
     resolve_ranks,
 )
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
 
 
 def uses_gpu(config: SpotConfig, stage: StageName) -> bool:
@@ -64,33 +66,30 @@ def check_machine(config: SpotConfig, stages: Collection[StageName], *, model_pa
             _require_devices(gpus)
             match stage:
                 case "train":
-                    warnings += _check_training(model_numbers(config, model_path), config.train, gpus, host)
+                    warnings += _check_training(config, model_path, gpus, host)
                 case "rectify":
                     for oracle in _served_oracles(config):
                         model, engine = served_by(oracle, config)
                         path = resolve_model(model, download=False)
-                        check_engine(
-                            _numbers(path) or model.architecture or {}, engine, gpus=gpus, host_bytes=host
-                        )
+                        check_engine(describe_model(model, path), engine, gpus=gpus, host_bytes=host)
                 case _:
                     engine = config.engine.model_copy(update={"base_url": None})
-                    numbers = model_numbers(config, model_path) or {}
-                    check_engine(numbers, engine, gpus=gpus, host_bytes=host)
+                    described = describe_model(config.model, model_path)
+                    check_engine(described, engine, gpus=gpus, host_bytes=host)
         except ConfigError as error:
             raise ConfigError(f"stage {stage} cannot run on this machine: {error}") from error
     return warnings
 
 
-def model_numbers(config: SpotConfig, model_path: Path | None) -> dict[str, Any] | None:
-    """Returns the policy's config.json, or what `model.architecture` says of it; None if neither is known."""
-    return _numbers(model_path) or config.model.architecture
+def describe_model(model: ModelConfig, folder: Path | None) -> "PretrainedConfig | None":
+    """Returns the configuration of the model in ``folder``, or of what `architecture` says of it; None without both.
 
-
-def _numbers(model_path: Path | None) -> dict[str, Any] | None:
-    if model_path is None:
-        return None
-    numbers: dict[str, Any] = json.loads((model_path / "config.json").read_text(encoding="utf-8"))
-    return numbers
+    Raises:
+        SpotError: transformers cannot read it.
+    """
+    if folder is not None:
+        return read_model_config(folder, trust_remote_code=model.trust_remote_code)
+    return None if model.architecture is None else config_from_numbers(model.architecture)
 
 
 def _served_oracles(config: SpotConfig) -> list[VllmOracleConfig | SelfOracleConfig]:
@@ -111,22 +110,22 @@ def _require_devices(gpus: Collection[Gpu]) -> None:
 
 
 def _check_training(
-    numbers: dict[str, Any] | None, train: TrainConfig, gpus: Collection[Gpu], host_bytes: int
+    config: SpotConfig, model_path: Path | None, gpus: Collection[Gpu], host_bytes: int
 ) -> list[str]:
-    settings = resolve_ranks(train, tuple(gpus))
+    settings = resolve_ranks(config.train, tuple(gpus))
     check_offload(settings, on_gpu=bool(gpus))
+    if (described := describe_model(config.model, model_path)) is None:
+        return []
     try:
-        if numbers is None:
-            return []
-        Geometry.of(numbers)
+        model = Geometry.of(described, trust_remote_code=config.model.trust_remote_code)
     except ConfigError as error:
         return [f"whether training fits is not known: {error}"]
     sizes = [gpu.memory_bytes for gpu in list(gpus)[: settings.world_size // settings.nodes]]
     known = [size for size in sizes if size is not None]
     room = Room(host_bytes, min(known) if known and len(known) == len(sizes) else None, on_gpu=bool(gpus))
-    check_fits(partial(estimate_least, numbers, on_gpu=bool(gpus)), settings, room, at_least=True)
+    check_fits(partial(estimate_least, model, on_gpu=bool(gpus)), settings, room, at_least=True)
     try:
-        check_fits(partial(estimate_worst_case, numbers, on_gpu=bool(gpus)), settings, room)
+        check_fits(partial(estimate_worst_case, model, on_gpu=bool(gpus)), settings, room)
     except ConfigError as error:
         return [f"if a pair fills train.context_length = {settings.context_length} twice: {error}"]
     return []

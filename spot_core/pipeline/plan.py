@@ -17,11 +17,12 @@ from spot_core.config.spot import STAGES, FilterConfig, SpotConfig
 from spot_core.datasets import read_questions
 from spot_core.devices import list_gpus
 from spot_core.errors import ConfigError, InputError
+from spot_core.geometry import Geometry
 from spot_core.inference.prompts import PromptRenderer
 from spot_core.oracles.base import Failure
 from spot_core.oracles.prompting import Prompt
 from spot_core.pipeline import rollout
-from spot_core.pipeline.machine import check_machine, model_numbers
+from spot_core.pipeline.machine import check_machine, describe_model
 from spot_core.pipeline.resolve import Resolver
 from spot_core.report.markdown import block, table
 from spot_core.runs import Run
@@ -220,8 +221,8 @@ def _oracle_cost(
 
 
 def _estimate_memory(plan: Plan, model_path: Path | None) -> None:
-    numbers, train = model_numbers(plan.config, model_path), plan.config.train
-    if numbers is None:
+    described, train = describe_model(plan.config.model, model_path), plan.config.train
+    if described is None:
         plan.memory = "unknown: the model is not at hand (set model.architecture to estimate it all the same)"
         return
     gpus = list_gpus()
@@ -233,16 +234,21 @@ def _estimate_memory(plan: Plan, model_path: Path | None) -> None:
     if gpus and train.ranks == "auto":
         counts = (len(gpus),)
     settings = [train.model_copy(update={"ranks": ranks}) for ranks in counts]
+    model = Geometry.of(described, trust_remote_code=plan.config.model.trust_remote_code)
     plan.memory = "\n".join(
         f"{one.nodes * one.ranks} {'GPU' if on_gpu else 'rank'}{'s' if one.world_size > 1 else ''}: "
-        f"{estimate_worst_case(numbers, one, on_gpu=on_gpu)}"
+        f"{estimate_worst_case(model, one, on_gpu=on_gpu)}"
         for one in settings
     )
 
 
 def _check_machine(plan: Plan, model_path: Path | None) -> None:
     """Notes what this machine cannot do; the run may be meant for another."""
+    from spot_core.training.support import check_model  # noqa: PLC0415  (torch takes seconds)
+
     try:
+        if model_path is not None:
+            check_model(plan.config, model_path)
         plan.notes += check_machine(plan.config, STAGES, model_path=model_path)
-    except ConfigError as error:
+    except (ConfigError, InputError) as error:
         plan.notes.append(str(error))

@@ -103,10 +103,15 @@ def require_machine(run: Run, stages: Collection[StageName]) -> None:
     """Checks that this machine can do what is not complete of some stages; logs what it may not be able to.
 
     Raises:
-        ConfigError: it cannot: see `spot_core.pipeline.machine.check_machine`.
+        SpotError: it cannot, or no machine can: see `spot_core.pipeline.machine.check_machine` and
+            `spot_core.training.support.check_model`.
     """
     resolver = Resolver(run, download=False)
     missing = [stage for stage in stages if not resolver.complete(stage)]
+    if "train" in missing and resolver.model_path is not None:
+        from spot_core.training.support import check_model  # noqa: PLC0415  (torch takes seconds)
+
+        check_model(run.config, resolver.model_path)
     for warning in check_machine(run.config, missing, model_path=resolver.model_path):
         log.warning("%s", warning)
 

@@ -52,7 +52,7 @@ def train_recipe(train: TrainConfig, *, rectified: Artifact, reference: Artifact
     )
 
 
-def write_pairs(rectified: Artifact, folder: Path, config: SpotConfig, model_path: Path) -> Path:
+def write_pairs(rectified: Artifact, folder: Path, renderer: PromptRenderer) -> Path:
     """Writes the accepted pairs of a rectify artifact where the ranks read them.
 
     Raises:
@@ -60,7 +60,7 @@ def write_pairs(rectified: Artifact, folder: Path, config: SpotConfig, model_pat
     """
     table: pa.Table = rectified.table(columns=[*_PAIR_COLUMNS, "status"])
     accepted = table.filter(pc.equal(table["status"], "accepted")).drop_columns(["status"])
-    _check_turn_ends(accepted, PromptRenderer(model_path, config.model, config.prompt))
+    _check_turn_ends(accepted, renderer)
     path = folder / "pairs.parquet"
     pq.write_table(accepted, path, compression="zstd")
     return path
@@ -103,7 +103,8 @@ def make_reference(
         EngineError: a rank failed; with the end of the log.
     """
     require_watchers(config.train)  # the training that this is for would be refused
-    pairs = write_pairs(rectified, writer.work, config, model_path)
+    renderer = PromptRenderer(model_path, config.model, config.prompt)
+    pairs = write_pairs(rectified, writer.work, renderer)
     job = TrainingJob(
         mode="reference",
         model_path=model_path,
@@ -128,7 +129,9 @@ def make_reference(
             "pairs": table.num_rows,
             "mean_logprob_per_chosen_token": (pc.sum(table["chosen_logprob"]).as_py() or 0.0)
             / max(1, tokens),
-            "layout": _layout(job),
+            "layout": _read(job.layout_path),
+            "invariants": _read(job.invariants_path),
+            "unlikely_tokens": _unlikely_tokens(job, renderer),
         },
     )
 
@@ -151,12 +154,13 @@ def make_train(
     """
     train = config.train
     require_watchers(train)
+    renderer = PromptRenderer(model_path, config.model, config.prompt)
     job = TrainingJob(
         mode="train",
         model_path=model_path,
         base_model=name_of(config.model),
         trust_remote_code=config.model.trust_remote_code,
-        pairs=(write_pairs(rectified, writer.work, config, model_path),),
+        pairs=(write_pairs(rectified, writer.work, renderer),),
         reference=tuple(reference.parts),
         settings=train,
         output_dir=writer.folder,
@@ -204,16 +208,36 @@ def make_train(
             "reward_chosen": last["reward_chosen"],
             "reward_rejected": last["reward_rejected"],
             "tokens": sum(row["tokens"] for row in rows),
-            "layout": _layout(job),
+            "layout": _read(job.layout_path),
+            "invariants": _read(job.invariants_path),
         },
         files=[writer.folder / name for name in (CHECKPOINT, *([ADAPTER] if with_adapter else []))],
     )
 
 
-def _layout(job: TrainingJob) -> dict[str, str | None]:
-    """Returns how the ranks laid out the pairs: rows, attention, fallback."""
-    facts: dict[str, str | None] = json.loads(job.layout_path.read_text(encoding="utf-8"))
+def _read(path: Path) -> dict[str, Any]:
+    """What the ranks say of how they worked."""
+    facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return facts
+
+
+def _unlikely_tokens(job: TrainingJob, renderer: PromptRenderer) -> list[dict[str, Any]]:
+    """Returns what `spot_core.training.unlikely` found, with the tokens' texts; and says it."""
+    rows: list[dict[str, Any]] = json.loads(job.unlikely_path.read_text(encoding="utf-8"))
+    for row in rows:
+        row["token"] = renderer.tokenizer.convert_ids_to_tokens(row["token_id"])
+        log.warning(
+            "in %d of the %d rectified responses that have it, the token %r is far less likely under the reference model "
+            "than the rest (median log-prob %.1f; e.g. question_id %s, sample %d): training would teach it. Is it how this "
+            "model writes and ends its turns?",
+            row["pairs"],
+            row["standing"],
+            row["token"],
+            row["median_logprob"],
+            row["question_id"],
+            row["sample"],
+        )
+    return rows
 
 
 class _Follower:

@@ -7,7 +7,7 @@ fp32 copies, and those are what is merged and saved.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,35 +26,78 @@ def add_adapters(model: PreTrainedModel, lora: LoraConfig, seed: int) -> None:
     """Puts adapters beside linear layers of ``model``, the same ones for the same seed, and freezes all else.
 
     Raises:
-        ConfigError: a target is no linear layer of the model.
+        ConfigError: a target is no linear layer of the model, or PEFT takes it for another weight.
     """
     import peft  # noqa: PLC0415  (only LoRA pays for its import)
 
+    names = targets(model, lora)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        peft.inject_adapter_in_model(_peft_config(lora, targets(model, lora)), model)
+        try:
+            peft.inject_adapter_in_model(_peft_config(lora, names, outside=_outside(model)), model)
+        except ValueError as error:
+            raise ConfigError(_not_possible(model, names, str(error))) from error
+    for name, module in model.named_modules():
+        if isinstance(module, peft.tuners.lora.ParamWrapper):
+            reason = f"PEFT takes one of them for {name}, which holds all experts in one tensor"
+            raise ConfigError(_not_possible(model, names, reason))
 
 
 def targets(model: PreTrainedModel, lora: LoraConfig) -> list[str]:
     """Names of the linear layers that get an adapter, sorted; the output layer is none of them.
 
     Raises:
-        ConfigError: a target is no linear layer of the model.
+        ConfigError: a target is no linear layer of the model, or `all-linear` would leave out its experts.
     """
     output = model.get_output_embeddings()
-    names = model.named_modules()
+    inside = model.get_decoder().named_modules()
     linear = {
-        name.rpartition(".")[2] for name, kind in names if isinstance(kind, nn.Linear) and kind is not output
+        name.rpartition(".")[2] for name, kind in inside if isinstance(kind, nn.Linear) and kind is not output
     }
     wanted = set(lora.target_modules)
+    if ALL_LINEAR in wanted and (fused := _fused_experts(model)) is not None:
+        raise ConfigError(
+            f"train.lora.target_modules = {ALL_LINEAR}, but the experts of this model ({model.config.model_type}) are one "
+            f"tensor a layer ({fused}), beside which there are no adapters: name the layers that shall have some, of "
+            f"{', '.join(sorted(linear))}"
+        )
     if ALL_LINEAR in wanted:
         wanted = wanted - {ALL_LINEAR} | linear
+    if not linear:
+        raise ConfigError(
+            f"train.lora: this model ({model.config.model_type}) has no linear layers of PyTorch, beside which adapters "
+            "could be put: train without LoRA"
+        )
     if unknown := sorted(wanted - linear):
         raise ConfigError(
             f"train.lora.target_modules names {', '.join(unknown)}: this model ({model.config.model_type}) can "
             f"have adapters at {', '.join(sorted(linear))}, or give {ALL_LINEAR}"
         )
     return sorted(wanted)
+
+
+def _fused_experts(model: PreTrainedModel) -> str | None:
+    """Name of a weight that holds a matrix for each expert; None if the model has none."""
+    for name, weight in model.get_decoder().named_parameters():
+        shape = getattr(weight, "ds_shape", weight.shape)  # of the whole weight, at ZeRO stage 3
+        if len(shape) > 2 and "conv" not in name:
+            return name
+    return None
+
+
+def _outside(model: PreTrainedModel) -> list[str]:
+    """Names of the linear layers that text does not pass through."""
+    inside = {id(module) for module in model.get_decoder().modules()}
+    return [
+        name for name, kind in model.named_modules() if isinstance(kind, nn.Linear) and id(kind) not in inside
+    ]
+
+
+def _not_possible(model: PreTrainedModel, names: list[str], reason: str) -> str:
+    return (
+        f"train.lora.target_modules: adapters at {', '.join(names)} are not possible in this model "
+        f"({model.config.model_type}): {reason}. Name other layers, or train without LoRA"
+    )
 
 
 def merge(weights: dict[str, Tensor], lora: LoraConfig, dtype: torch.dtype) -> dict[str, Tensor]:
@@ -99,7 +142,9 @@ def save_adapter(
     save_file(named, folder / "adapter_model.safetensors", metadata={"format": "pt"})
 
 
-def _peft_config(lora: LoraConfig, target_modules: list[str], base_model: str | None = None) -> Any:
+def _peft_config(
+    lora: LoraConfig, target_modules: list[str], base_model: str | None = None, *, outside: Sequence[str] = ()
+) -> Any:
     import peft  # noqa: PLC0415
 
     return peft.LoraConfig(
@@ -107,6 +152,7 @@ def _peft_config(lora: LoraConfig, target_modules: list[str], base_model: str | 
         lora_alpha=lora.alpha,
         lora_dropout=0.0,
         target_modules=target_modules,
+        exclude_modules=list(outside) or None,
         task_type=peft.TaskType.CAUSAL_LM,
         base_model_name_or_path=base_model,
     )

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask
 from transformers import PretrainedConfig
 
+from spot_core.geometry import layer_heads, layer_windows
 from spot_core.training import flex, segments
 from spot_core.training.preflight import LONG_ROW
 
@@ -117,30 +118,17 @@ def model_masks(
     return mask(windows[0])
 
 
-def layer_windows(config: PretrainedConfig) -> list[int | None]:
-    """Returns how many tokens each layer of the text model sees, itself included; None: all."""
-    window = getattr(config, "sliding_window", None)
-    kinds = getattr(config, "layer_types", None)
-    if kinds is None:
-        return [window] * config.num_hidden_layers
-    return [window if kind == _SLIDING else None for kind in kinds]
-
-
 def layer_shapes(config: PretrainedConfig) -> set[flex.LayerShape]:
     """Returns one of each shape of attention that the text model of ``config`` has."""
     text = config.get_text_config()
-    shapes = set()
-    for layer, window in enumerate(layer_windows(text)):
-        of_layer = text.per_layer_config[layer]
-        heads = of_layer.num_attention_heads
-        shapes.add(
-            flex.LayerShape(
-                heads=heads,
-                key_heads=getattr(of_layer, "num_key_value_heads", None) or heads,
-                width=getattr(of_layer, "head_dim", None) or of_layer.hidden_size // heads,
-                window=window,
-                softcap=getattr(text, "attn_logit_softcapping", None),
-                has_sinks=text.model_type in _WITH_SINKS,
-            )
+    return {
+        flex.LayerShape(
+            heads=heads,
+            key_heads=key_heads,
+            width=width,
+            window=window,
+            softcap=getattr(text, "attn_logit_softcapping", None),
+            has_sinks=text.model_type in _WITH_SINKS,
         )
-    return shapes
+        for (heads, key_heads, width), window in zip(layer_heads(text), layer_windows(text), strict=True)
+    }

@@ -1,6 +1,5 @@
 """What is checked before and while the optimizer runs; each failure is a diagnosis with its remedy."""
 
-import json
 import logging
 import math
 from collections.abc import Sequence
@@ -9,8 +8,9 @@ import torch
 
 from spot_core.config.train import TrainConfig
 from spot_core.errors import EngineError
+from spot_core.geometry import Geometry
 from spot_core.training import objectives
-from spot_core.training.device import Place, free_room
+from spot_core.training.device import Place, free_room, load_config
 from spot_core.training.job import TrainingJob
 from spot_core.training.layout import Layout
 from spot_core.training.pairs import Pair, Reference
@@ -27,7 +27,7 @@ def check_memory(job: TrainingJob, place: Place, plan: Sequence[Step], layout: L
     """Returns what this rank will need; raises ConfigError if its largest micro-batch will not fit."""
     batches = [batch for step in plan for batch in step.micro_batches[place.rank] if batch]
     sizes = [[layout.index.trie_tokens(row) for row in batch] for batch in batches] or [[1]]
-    config = json.loads((job.model_path / "config.json").read_text(encoding="utf-8"))
+    model = Geometry.of(load_config(job), trust_remote_code=job.trust_remote_code)
     row_tokens = max(max(rows) for rows in sizes)
     micro_batch_tokens = max(len(rows) * max(rows) for rows in sizes)
 
@@ -36,7 +36,7 @@ def check_memory(job: TrainingJob, place: Place, plan: Sequence[Step], layout: L
         if settings.micro_batch_tokens != job.settings.micro_batch_tokens:
             limit = max(row_tokens, settings.micro_batch_tokens or 0)
         return estimate_memory(
-            config,
+            model,
             settings,
             row_tokens=row_tokens,
             micro_batch_tokens=min(micro_batch_tokens, limit),

@@ -1,5 +1,6 @@
 """Where a rank computes, and the process group it talks through."""
 
+import logging
 import os
 import resource
 import socket
@@ -7,19 +8,23 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import psutil
 import torch
 import torch.distributed as dist
-from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
 from spot_core.config.train import TrainConfig
-from spot_core.errors import ConfigError
+from spot_core.errors import ConfigError, InputError
+from spot_core.geometry import read_model_config
 from spot_core.training.job import TrainingJob
-from spot_core.training.logprobs import disable_dropout
 from spot_core.training.preflight import Room
+from spot_core.training.rope import fix_frequencies
+
+log = logging.getLogger(__name__)
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 T = TypeVar("T")
@@ -85,11 +90,13 @@ def gather(place: Place, value: T) -> list[T]:
 
 def load_config(job: TrainingJob) -> PretrainedConfig:
     """config.json of the job's model."""
-    return AutoConfig.from_pretrained(job.model_path, trust_remote_code=job.trust_remote_code)
+    return read_model_config(job.model_path, trust_remote_code=job.trust_remote_code)
 
 
 def load_policy(job: TrainingJob, kernel: str, place: Place) -> PreTrainedModel:
-    """The model of the job in its training precision, on its device, without dropout.
+    """The model of the job in its training precision, on its device, in eval mode: trained in it too, it has no dropout,
+    whether that is a module or a call, nor other noise. π_θ equals π_ref at the start, and a step does not depend on how
+    its pairs are packed.
 
     At ZeRO stage 3 every rank gets its shard of each weight; all ranks must call it.
 
@@ -99,6 +106,9 @@ def load_policy(job: TrainingJob, kernel: str, place: Place) -> PreTrainedModel:
 
     Args:
         kernel: what computes attention.
+
+    Raises:
+        InputError: the folder lacks weights of the model, which would be random.
     """
     disable_progress_bar()  # the log is a file
     sharded: AbstractContextManager[None] = nullcontext()
@@ -107,16 +117,45 @@ def load_policy(job: TrainingJob, kernel: str, place: Place) -> PreTrainedModel:
 
         sharded = sharded_loading(job.settings, place)
     with sharded:
-        model = AutoModelForCausalLM.from_pretrained(
+        model, info = AutoModelForCausalLM.from_pretrained(
             job.model_path,
             dtype=DTYPES[job.settings.precision],
             attn_implementation=kernel,
             trust_remote_code=job.trust_remote_code,
             # Straight to the GPU, weight by weight.
             device_map={"": place.device} if place.on_gpu and job.settings.zero_stage < 3 else None,
+            output_loading_info=True,
         )
-    disable_dropout(model)
-    return model.to(place.device)
+    _refuse_missing(info, job.model_path)
+    fix_frequencies(model, job.settings.context_length)
+    return model.eval().to(place.device)
+
+
+def _refuse_missing(info: dict[str, Any], folder: Path) -> None:
+    missing = [*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])]
+    if missing or info["error_msgs"]:
+        what = (
+            f"{len(missing)} weights, {sorted(missing)[0]} among them" if missing else info["error_msgs"][0]
+        )
+        raise InputError(
+            f"{folder} does not hold all weights of its model, or in another shape: {what}. They would be random: is the "
+            "folder whole, and does config.json belong to it?"
+        )
+
+
+def freeze_all_but_the_language_model(model: PreTrainedModel) -> None:
+    """Leaves what text does not pass through (a tower for images, say) as it is: without a gradient, decay would shrink
+    it all the same."""
+    trained = {
+        id(weight)
+        for part in (model.get_decoder(), model.get_output_embeddings())
+        for weight in part.parameters()
+    }
+    frozen = [(name, weight) for name, weight in model.named_parameters() if id(weight) not in trained]
+    for _, weight in frozen:
+        weight.requires_grad_(requires_grad=False)
+    if frozen:
+        log.info("%d weights that text does not use stay as they are: %s, …", len(frozen), frozen[0][0])
 
 
 def free_room(place: Place) -> Room:

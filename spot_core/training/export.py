@@ -8,6 +8,7 @@ like) stays as it is, and the log says so; so do architectures that version 4 do
 
 import json
 import logging
+import re
 import shutil
 import tempfile
 from fnmatch import fnmatch
@@ -15,28 +16,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 from transformers import GenerationConfig, PretrainedConfig, PreTrainedModel
 
 from spot_core.errors import InputError
+from spot_core.training.weights import read_tensors, tensor_shapes
 
 log = logging.getLogger(__name__)
 
-# What belongs to a model folder beside config.json and the weights: tokenizer, chat template, generation
-# defaults and, for models that bring their own, code.
-_COPIED = (
-    "tokenizer*",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.*",
-    "merges.txt",
-    "*.model",
-    "*.tiktoken",
-    "*.jinja",
-    "chat_template.json",
-    "generation_config.json",
-    "*.py",
-)
+# Of the files that decide what a model answers, those that are not written anew. Folders of files that belong to it.
+_COPIED = ("*.json", "*.jinja", "*.model", "*.tiktoken", "*.txt", "*.py", "LICENSE*", "NOTICE*")
+_NOT_COPIED = ("config.json", "*.index.json", "trainer_state.json")
+_FOLDERS = ("additional_chat_templates",)
 # What transformers notes down about a loaded model, beside the numbers that decide what it computes.
 _BOOKKEEPING = {"dtype", "architectures", "transformers_version", "_name_or_path"}
 # Rotary settings that version 4 has beside `rope_scaling`, not in it.
@@ -62,13 +55,52 @@ def export(model: PreTrainedModel, weights: dict[str, Tensor], source: Path, tar
     model.save_pretrained(temporary, state_dict=weights, max_shard_size="5GB")  # may empty ``weights``
     (temporary / "generation_config.json").unlink(missing_ok=True)
     for path in sorted(source.iterdir()):
-        if path.is_file() and any(fnmatch(path.name, pattern) for pattern in _COPIED):
+        if path.is_dir() and path.name in _FOLDERS:
+            shutil.copytree(path, temporary / path.name)
+        elif path.is_file() and _matches(path, _COPIED) and not _matches(path, _NOT_COPIED):
             shutil.copyfile(path, temporary / path.name)
+    _add_tensors(temporary, source, _not_loaded(model, source) - tensor_shapes(temporary).keys())
     _write(config, temporary / "config.json")
     _name_tokenizer_as_version_4(temporary / "tokenizer_config.json")
     if target.exists():
         shutil.rmtree(target)
     temporary.replace(target)
+
+
+def _not_loaded(model: PreTrainedModel, source: Path) -> set[str]:
+    """Names of tensors of ``source`` that the class of ``model`` says it does without, e.g. layers for speculation."""
+    patterns = [
+        *(model._keys_to_ignore_on_load_unexpected or ()),
+        r"rotary_emb\.inv_freq",
+        r"(^|\.)position_ids$",
+    ]
+    return {name for name in tensor_shapes(source) if any(re.search(pattern, name) for pattern in patterns)}
+
+
+def _add_tensors(folder: Path, source: Path, names: set[str]) -> None:
+    """Adds tensors of ``source``, as they are, to the weights in ``folder``."""
+    if not names:
+        return
+    index = folder / "model.safetensors.index.json"
+    if not index.exists():
+        first = (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
+        with safe_open(first, framework="pt") as file:
+            _write({"metadata": {}, "weight_map": dict.fromkeys(file.keys(), first.name)}, index)
+    added = folder / "model-as-in-source.safetensors"
+    save_file(read_tensors(source, names), added, metadata={"format": "pt"})
+    known = json.loads(index.read_text(encoding="utf-8"))
+    known["weight_map"] |= dict.fromkeys(sorted(names), added.name)
+    _write(known, index)
+
+
+def tied_names(model: PreTrainedModel) -> set[str]:
+    """Returns the names of the weights of ``model`` that are another's: files may have them or not."""
+    tied = getattr(model, "all_tied_weights_keys", None) or {}
+    return {*tied.keys(), *tied.values()}
+
+
+def _matches(path: Path, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatch(path.name, pattern) for pattern in patterns)
 
 
 def exported_config(model: PreTrainedModel, source: Path, dtype: torch.dtype) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from spot_core.geometry import layer_heads, layer_windows
 from spot_core.training.rows import RowBatch
 
 _TRAINED = 6  # FLOPs per weight and token: forward 2, gradient of the input 2, gradient of the weight 2
@@ -30,8 +31,8 @@ class ModelFlops:
 
     per_token: int
     per_prediction: int
-    per_attended: int
-    """Per layer and attended pair (query, key)."""
+    per_attended: tuple[int, ...]
+    """Of each layer, per attended pair (query, key)."""
     windows: tuple[int, ...]
     """Of each layer: how many tokens it attends to at most."""
 
@@ -50,18 +51,12 @@ class ModelFlops:
                 ]
                 if any(len(shape) > 1 for shape in shapes):
                     return None
-        layers, heads = config.num_hidden_layers, config.num_attention_heads
-        head = getattr(config, "head_dim", None) or config.hidden_size // heads
-        window = getattr(config, "sliding_window", None)
-        kinds = (
-            getattr(config, "layer_types", None)
-            or ["sliding_attention" if window else "full_attention"] * layers
-        )
+        widths = [heads * width for heads, _, width in layer_heads(config)]
         return cls(
             per_token=per_token,
             per_prediction=_per_weight(output) * output.in_features * output.out_features,
-            per_attended=_ATTENTION * heads * head,
-            windows=tuple(window if kind == "sliding_attention" else sys.maxsize for kind in kinds),
+            per_attended=tuple(_ATTENTION * width for width in widths),
+            windows=tuple(sys.maxsize if window is None else window for window in layer_windows(config)),
         )
 
     def count(self, batch: RowBatch) -> int:
@@ -74,7 +69,10 @@ class ModelFlops:
         return (
             batch.tokens * self.per_token
             + len(batch.edge_token) * self.per_prediction
-            + sum(attended[window] for window in self.windows) * self.per_attended
+            + sum(
+                attended[window] * flops
+                for window, flops in zip(self.windows, self.per_attended, strict=True)
+            )
         )
 
 

@@ -65,6 +65,16 @@ class TrainingJob(BaseModel):
         return self.scratch_dir / "layout.json"
 
     @property
+    def unlikely_path(self) -> Path:
+        """JSON: the tokens of y⁺ that are far less likely under π_ref than the rest, see `unlikely`."""
+        return self.scratch_dir / "unlikely.json"
+
+    @property
+    def invariants_path(self) -> Path:
+        """JSON: what was measured of each invariant."""
+        return self.scratch_dir / "invariants.json"
+
+    @property
     def error_path(self) -> Path:
         """What a rank said before it gave up, as JSON ``{"kind", "message"}``."""
         return self.scratch_dir / "error.json"

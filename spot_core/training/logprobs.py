@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -25,14 +24,12 @@ class SequenceLogProbs(nn.Module):
         transform = LogitTransform.of(self._text_config)
         self.output_layer = OutputLayer(model.get_output_embeddings(), transform, budget)
 
-    def forward(self, batch: RowBatch) -> Tensor:
-        """Returns (sequences,) float64, in nats."""
+    def forward(self, batch: RowBatch, *, by_token: bool = False) -> Tensor:
+        """Returns (sequences,) float64, in nats; ``by_token``: (edges,), of each token that is predicted."""
         hidden = self.model.base_model(**self._inputs(batch), use_cache=False).last_hidden_state
         predictors = hidden.flatten(0, 1)[batch.edge_parent]  # (rows, tokens, width) → (edges, width)
         by_edge = self.output_layer(predictors, batch.edge_token).double()
-        sums = torch.zeros(batch.sequences, dtype=torch.float64, device=by_edge.device)
-        # An empty micro-batch has no sum to differentiate, but every rank needs a backward pass.
-        return sums.index_add(0, batch.path_sequence, by_edge[batch.path_edge])
+        return by_edge if by_token else batch.sum_paths(by_edge)
 
     def _inputs(self, batch: RowBatch) -> dict[str, Any]:
         config, dtype = self._text_config, self.model.dtype
@@ -43,12 +40,3 @@ class SequenceLogProbs(nn.Module):
             group = config.num_attention_heads // config.num_key_value_heads
             return inputs | {"trie_rows": [segments.RowSegments.of(end, group, dtype) for end in batch.end]}
         return inputs | {"attention_mask": model_masks(config, batch.end, batch.position_ids, dtype)}
-
-
-def disable_dropout(model: nn.Module) -> None:
-    """Sets every dropout rate to 0: π_θ must equal π_ref at the start, and steps must not depend on packing."""
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
-        if isinstance(getattr(module, "attention_dropout", None), float):
-            module.attention_dropout = 0.0

@@ -1,5 +1,4 @@
-"""How many ranks train on a machine and how much memory each needs, from config.json alone: known before anything is
-loaded or rented."""
+"""How many ranks train on a machine and how much memory each needs, known before anything is loaded or rented."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from spot_core.config.train import TrainConfig
 from spot_core.devices import Gpu
 from spot_core.errors import ConfigError
 from spot_core.geometry import GIB, Geometry
-from spot_core.training.adapter_size import adapter_parameters
 from spot_core.training.plan import RowBudget
 
 REDUCE_BUCKET_ELEMENTS = 50_000_000
@@ -86,17 +84,8 @@ def resolve_ranks(settings: TrainConfig, gpus: Sequence[Gpu]) -> TrainConfig:
     return settings
 
 
-def parameter_count(model_config: dict[str, Any]) -> int:
-    """Parameters of a dense decoder of the Llama family, tied embeddings counted once.
-
-    Raises:
-        ConfigError: config.json lacks a width.
-    """
-    return Geometry.of(model_config).parameters
-
-
 def estimate_memory(
-    model_config: dict[str, Any],
+    model: Geometry,
     settings: TrainConfig,
     *,
     row_tokens: int,
@@ -107,19 +96,14 @@ def estimate_memory(
     """Returns what one training rank needs.
 
     Args:
-        model_config: the content of config.json.
         settings: with the number of ranks resolved.
         row_tokens: the longest planned row.
         micro_batch_tokens: the largest planned forward pass, padding included.
         dense_mask: whether attention takes a mask of (tokens × tokens).
-
-    Raises:
-        ConfigError: the architecture is not known.
     """
-    model = Geometry.of(model_config)
     width = 2 if settings.precision == "bf16" else 4
     count, stage, world_size = model.parameters, settings.zero_stage, settings.world_size
-    adapters = adapter_parameters(model_config, settings.lora) if settings.lora else 0
+    adapters = model.adapter_parameters(settings.lora) if settings.lora else 0
     trained = adapters or count
     shard = trained if stage == 0 else trained // world_size
     live_layer = width * model.layer_parameters if stage == 3 else 0
@@ -168,14 +152,12 @@ def _logit_bytes(model: Geometry, tokens: int, width: int, *, frozen: bool) -> i
     return chunk + kept + gradient
 
 
-def estimate_worst_case(
-    model_config: dict[str, Any], settings: TrainConfig, *, on_gpu: bool
-) -> MemoryEstimate:
+def estimate_worst_case(model: Geometry, settings: TrainConfig, *, on_gpu: bool) -> MemoryEstimate:
     """Returns what one rank needs before there are pairs: as if one filled the context twice without a shared token."""
     budget = RowBudget.of(settings, on_gpu=on_gpu)
     row_tokens = max(budget.row_tokens, 2 * settings.context_length)
     return estimate_memory(
-        model_config,
+        model,
         settings,
         row_tokens=row_tokens,
         micro_batch_tokens=max(budget.micro_batch_tokens, row_tokens),
@@ -193,10 +175,10 @@ def check_offload(settings: TrainConfig, *, on_gpu: bool) -> None:
         )
 
 
-def estimate_least(model_config: dict[str, Any], settings: TrainConfig, *, on_gpu: bool) -> MemoryEstimate:
+def estimate_least(model: Geometry, settings: TrainConfig, *, on_gpu: bool) -> MemoryEstimate:
     """Returns what one rank needs whatever the pairs are: with a single token."""
     return estimate_memory(
-        model_config, settings, row_tokens=1, micro_batch_tokens=1, on_gpu=on_gpu, dense_mask=False
+        model, settings, row_tokens=1, micro_batch_tokens=1, on_gpu=on_gpu, dense_mask=False
     )
 
 

@@ -1,5 +1,6 @@
 """``reference`` mode: log π_ref of both responses of every pair, once, with the kernels that train."""
 
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,14 +15,17 @@ from transformers import PreTrainedModel
 from spot_core.artifacts.schemas import REFERENCE
 from spot_core.errors import EngineError, InputError
 from spot_core.training.attention import attention_kernel
-from spot_core.training.device import Place, load_config, load_policy
+from spot_core.training.device import Place, gather, load_config, load_policy
+from spot_core.training.invariants import check_alone_and_together, choose_probes
 from spot_core.training.job import TrainingJob
 from spot_core.training.layout import choose_layout
 from spot_core.training.logprobs import SequenceLogProbs
 from spot_core.training.pairs import Pair
 from spot_core.training.plan import plan_reference
 from spot_core.training.reporting import append_line
+from spot_core.training.rope import boundaries
 from spot_core.training.rows import RowForm, collate
+from spot_core.training.unlikely import UnlikelyTokens
 
 # Largest mean difference per token between merged rows and the model's own logits, in nats.
 _AGREEMENT = {"fp32": 1e-3, "bf16": 5e-2}
@@ -43,27 +47,37 @@ def compute_reference(job: TrainingJob, pairs: Sequence[Pair], place: Place) -> 
     layout = choose_layout(load_config(job), job.settings, pairs, place)
     if place.is_first:
         layout.record(job)
-    model = load_policy(job, layout.kernel, place).eval()
+    model = load_policy(job, layout.kernel, place)
     logprobs: nn.Module = SequenceLogProbs(model)
     if job.settings.zero_stage == 3:
         from spot_core.training.zero import build_inference_engine  # noqa: PLC0415  (else DeepSpeed is not needed)
 
         logprobs = build_inference_engine(logprobs, job.settings, place)
     _check_agreement(logprobs, model, min(pairs, key=lambda pair: pair.longest), layout.form, job, place)
+    probes = [pairs[index] for index in choose_probes(pairs, boundaries(model.config))]
+    finding = check_alone_and_together(logprobs, probes, layout.form, job.settings, place.device)
+    if place.is_first:
+        finding.record(job, "alone and together")
 
     plan = plan_reference(layout.index, world_size=place.world_size, budget=layout.budget)
     micro_batches = plan.micro_batches[place.rank]
     rows: list[dict[str, object]] = []
+    unlikely = UnlikelyTokens()
     for done, micro_batch in enumerate(micro_batches, start=1):
         members = [pairs[index] for row in micro_batch for index in row]
-        sums = logprobs(collate(pairs, micro_batch, layout.form).to(place.device)).view(
-            -1, 2
-        )  # (pairs, [y⁺, y⁻])
+        batch = collate(pairs, micro_batch, layout.form).to(place.device)
+        by_token = logprobs(batch, by_token=True)
+        unlikely.add(batch, by_token, members)
+        sums = batch.sum_paths(by_token).view(-1, 2)  # (pairs, [y⁺, y⁻])
         rows += [_row(pair, *values) for pair, values in zip(members, sums.tolist(), strict=True)]
         if place.is_first:
             progress = round(len(pairs) * done / len(micro_batches))
             append_line(job.progress_path, {"done": progress, "total": len(pairs)})
     _merge(rows, job, place)
+    known = gather(place, unlikely)
+    if place.is_first:
+        unlikely.merge(known[1:])
+        job.unlikely_path.write_text(json.dumps(unlikely.report()), encoding="utf-8")
 
 
 def plain_logprob(model: torch.nn.Module, sequence: Tensor, prompt_tokens: int) -> float:

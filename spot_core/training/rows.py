@@ -50,6 +50,12 @@ class RowBatch:
         index = torch.arange(self.end.shape[1], device=self.end.device)
         return (index < self.end[:, :1]).long()
 
+    def sum_paths(self, by_edge: Tensor) -> Tensor:
+        """Sums a value of each edge, (edges,), over the response of every sequence: (sequences,)."""
+        sums = torch.zeros(self.sequences, dtype=by_edge.dtype, device=by_edge.device)
+        # An empty micro-batch has no sum to differentiate, but every rank needs a backward pass.
+        return sums.index_add(0, self.path_sequence, by_edge[self.path_edge])
+
     def to(self, device: torch.device) -> "RowBatch":
         """The same batch with its tensors on ``device``."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}

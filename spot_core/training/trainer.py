@@ -1,14 +1,17 @@
 """``train`` mode: the optimizer steps of the plan, under DeepSpeed."""
 
+import gc
 import hashlib
 import json
 import logging
 import math
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from torch import nn
 
 from spot_core.config.train import result_settings
 from spot_core.training import objectives
@@ -22,9 +25,24 @@ from spot_core.training.checkpoints import (
     refuse_foreign,
 )
 from spot_core.training.checks import check_first_loss, check_grad_norm, check_loss, check_memory
-from spot_core.training.device import DTYPES, Place, from_first, load_config, load_policy, peak_bytes
-from spot_core.training.export import export, exported_config
+from spot_core.training.device import (
+    DTYPES,
+    Place,
+    freeze_all_but_the_language_model,
+    from_first,
+    load_config,
+    load_policy,
+    peak_bytes,
+)
+from spot_core.training.export import export, exported_config, tied_names
 from spot_core.training.flops import ModelFlops, measure_peak
+from spot_core.training.invariants import (
+    check_alone_and_together,
+    check_saved,
+    check_tensors,
+    choose_probes,
+    probe,
+)
 from spot_core.training.job import TrainingJob
 from spot_core.training.layout import choose_layout
 from spot_core.training.logprobs import SequenceLogProbs
@@ -33,9 +51,16 @@ from spot_core.training.pairs import Pair, Reference
 from spot_core.training.plan import MicroBatch, Step, plan_training
 from spot_core.training.preflight import GIB
 from spot_core.training.reporting import append_line
+from spot_core.training.rope import boundaries
 from spot_core.training.rows import collate
 from spot_core.training.schedule import learning_rate
-from spot_core.training.zero import build_engine, full_weights, load_state, optimizer_step
+from spot_core.training.zero import (
+    build_engine,
+    build_inference_engine,
+    full_weights,
+    load_state,
+    optimizer_step,
+)
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +88,8 @@ class Trainer:
 
         self.estimate = check_memory(job, place, self.plan, layout)
         self.peak = measure_peak(place.device, DTYPES[self.settings.precision]) if place.on_gpu else None
-        model = load_policy(job, layout.kernel, place).train()
+        model = load_policy(job, layout.kernel, place)
+        freeze_all_but_the_language_model(model)
         if self.settings.lora is not None:
             add_adapters(model, self.settings.lora, self.settings.seed)
         set_checkpointing(model, self.settings.gradient_checkpointing)
@@ -74,6 +100,10 @@ class Trainer:
         self.found = from_first(place, lambda: find_resumable(job))
         universal = self.found is not None and self.found.universal
         self.engine = build_engine(SequenceLogProbs(model), self.settings, place, universal=universal)
+        self.probes = [pairs[index] for index in choose_probes(pairs, boundaries(model.config))]
+        found = check_alone_and_together(self.engine, self.probes, layout.form, self.settings, place.device)
+        if place.is_first:
+            found.record(job, "alone and together")
         self.delta = objectives.Delta(self.settings)
         self.steps_done = 0
         self.fingerprint = _fingerprint(job, pairs, reference)
@@ -217,6 +247,7 @@ class Trainer:
 
     def _export(self) -> None:
         model, lora = self.engine.module.model, self.settings.lora
+        ended = probe(self.engine, self.probes, self.layout.form, self.place.device)
         dtype = DTYPES[self.settings.save_dtype]
         weights = full_weights(model, self.settings, None if lora else dtype, keep=self.place.is_first)
         if self.place.is_first:
@@ -224,8 +255,35 @@ class Trainer:
                 if lora.save_adapter:
                     save_adapter(weights, lora, self.job.base_model, self.job.output_dir / "adapter")
                 weights = merge(weights, lora, dtype)
-            export(model, weights, self.job.model_path, self.job.output_dir / "checkpoint")
+            export(model, weights, self.job.model_path, self.checkpoint_dir)
+            check_tensors(self.job.model_path, self.checkpoint_dir, tied_names(model))
+        del model, weights
+        self.close()
         dist.barrier()
+        self._check_checkpoint(ended)
+
+    def close(self) -> None:
+        """Gives the memory of training back."""
+        if self.engine is not None:
+            self.engine.destroy()
+            self.engine = None
+            gc.collect()
+            torch.cuda.empty_cache()
+
+    def _check_checkpoint(self, ended: Sequence[float]) -> None:
+        """Loads the checkpoint and compares its log-probs with those at the end of training."""
+        job = self.job.model_copy(update={"model_path": self.checkpoint_dir})
+        logprobs: nn.Module = SequenceLogProbs(load_policy(job, self.layout.kernel, self.place))
+        if self.settings.zero_stage == 3:
+            logprobs = build_inference_engine(logprobs, self.settings, self.place)
+        saved = probe(logprobs, self.probes, self.layout.form, self.place.device)
+        finding = check_saved(self.probes, ended, saved, self.settings)
+        if self.place.is_first:
+            finding.record(self.job, "saved and trained")
+
+    @property
+    def checkpoint_dir(self) -> Path:
+        return self.job.output_dir / "checkpoint"
 
     def _log_plan(self) -> None:
         steps = self.plan[: math.ceil(len(self.pairs) / self.settings.batch_size)]

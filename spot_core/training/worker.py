@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import torch.distributed as dist
 
 from spot_core.errors import InputError, SpotError
-from spot_core.training.device import Place, describe, join
+from spot_core.training.device import Place, describe, join, load_config
 from spot_core.training.job import TrainingJob
 from spot_core.training.pairs import (
     Pair,
@@ -30,14 +30,13 @@ log = logging.getLogger(__name__)
 
 def usable_pairs(job: TrainingJob, place: Place) -> list[Pair]:
     """The pairs of the job that fit its context; rank 0 writes the others to ``output_dir/dropped.parquet``."""
-    config = json.loads((job.model_path / "config.json").read_text(encoding="utf-8"))
     kept, dropped = split_by_context(read_pairs(job.pairs), job.settings.context_length)
     if not kept:
         raise InputError(
             f"none of {len(dropped)} pairs is left: all are longer than context_length = "
             f"{job.settings.context_length} tokens, or there were none"
         )
-    refuse_foreign_tokens(kept, config.get("text_config", config)["vocab_size"])
+    refuse_foreign_tokens(kept, load_config(job).get_text_config().vocab_size)
     if place.is_first:
         rows = [asdict(pair) for pair in dropped]
         pq.write_table(pa.Table.from_pylist(rows, schema=DROPPED), job.output_dir / "dropped.parquet")

@@ -109,7 +109,8 @@ def load_state(engine: deepspeed.DeepSpeedEngine, folder: Path, settings: TrainC
     engine.load_checkpoint(
         str(folder.parent),
         tag=folder.name,
-        load_module_strict=settings.lora is None,  # frozen weights are not in it
+        # Frozen weights are not in it.
+        load_module_strict=all(weight.requires_grad for weight in engine.module.parameters()),
         load_lr_scheduler_states=False,
     )
     if settings.zero_stage == 3:
@@ -139,7 +140,8 @@ def _plain(settings: TrainConfig) -> bool:
 def full_weights(
     model: nn.Module, settings: TrainConfig, dtype: torch.dtype | None, *, keep: bool
 ) -> dict[str, Tensor]:
-    """Returns the weights on the CPU, gathered from the shards one by one; trained ones from their fp32 copies.
+    """Returns the weights on the CPU, gathered from the shards one by one; trained ones from their fp32 copies. Buffers
+    that belong to the model (routers' biases, say) are among them, in their own format.
 
     Every rank must call it; those that do not ``keep`` the result get an empty dict.
 
@@ -157,7 +159,17 @@ def full_weights(
             with deepspeed.zero.GatheredParameters([parameter]):  # its shards, at ZeRO stage 3
                 if keep:
                     weights[name] = _to_host(parameter, dtype)
+    if keep:
+        weights |= {name: _to_host(buffer, None) for name, buffer in _saved_buffers(model)}
     return weights
+
+
+def _saved_buffers(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """The buffers that a state dict of ``model`` has."""
+    for prefix, module in model.named_modules():
+        for name, buffer in module.named_buffers(recurse=False):
+            if name not in module._non_persistent_buffers_set:
+                yield f"{prefix}.{name}" if prefix else name, buffer
 
 
 def _to_host(weight: Tensor, dtype: torch.dtype | None) -> Tensor:

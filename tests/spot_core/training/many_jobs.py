@@ -105,12 +105,12 @@ def _do_all(jobs: Sequence[TrainingJob], rank: int, port: int, shard_everything:
                 raise InterruptedRun
             return size
 
-    for job in jobs:
+    def do(job: TrainingJob) -> None:
         pairs = usable_pairs(job, place)
         if job.mode == "reference":
             compute_reference(job, pairs, place)
             dist.barrier()  # rank 0 has written what the others may read
-            continue
+            return
         reference = read_reference(job.reference, pairs)
         for attempt in (FirstAttempt, Trainer) if job.settings.checkpoint_every_steps else (Trainer,):
             trainer = attempt(job, pairs, reference, place)
@@ -121,10 +121,15 @@ def _do_all(jobs: Sequence[TrainingJob], rank: int, port: int, shard_everything:
                 trainer.train()
             except InterruptedRun:
                 dist.barrier()  # rank 0 has written what it saw
-            except SpotError as error:
-                said = {"kind": type(error).__name__, "message": str(error)}
-                job.error_path.write_text(json.dumps(said), encoding="utf-8")
-            trainer.engine.destroy()  # its hooks and buffers
+            finally:
+                trainer.close()
+
+    for job in jobs:
+        try:
+            do(job)
+        except SpotError as error:
+            said = {"kind": type(error).__name__, "message": str(error)}
+            job.error_path.write_text(json.dumps(said), encoding="utf-8")
     dist.destroy_process_group()
 
 

@@ -3,8 +3,6 @@
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
-from spot_core.training.logprobs import disable_dropout
-
 _SMALL = {
     "vocab_size": 61,
     "hidden_size": 32,
@@ -47,5 +45,4 @@ def tiny_model(kind: str, dtype: torch.dtype = torch.float64, **changes: object)
     config = AutoConfig.for_model(kind, **{**_SMALL, **(GEOMETRIES | UNUSUAL).get(kind, {}), **changes})
     kernel = "eager" if kind == "gpt_oss" else "sdpa"
     model = AutoModelForCausalLM.from_config(config, attn_implementation=kernel).to(dtype)
-    disable_dropout(model)
-    return model
+    return model.eval()

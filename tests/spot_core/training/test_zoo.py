@@ -1,0 +1,196 @@
+"""Every family of models is trained, and saved as what was trained; or it is refused by name and reason."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from spot_core.config.spot import SpotConfig
+from spot_core.config.train import LoraConfig, TrainConfig
+from spot_core.errors import ConfigError
+from spot_core.training.job import TrainingJob
+from spot_core.training.reporting import LineTail
+from spot_core.training.support import check_model
+from spot_core.training.weights import read_tensors, tensor_shapes
+from tests.spot_core.training.many_jobs import run_together
+from tests.spot_core.training.synthetic import random_pairs
+from tests.spot_core.training.test_pairs import write_pairs
+from tests.spot_core.training.zoo import BOUNDARY, ZOO, plain_logprobs, write_family
+
+pytestmark = pytest.mark.engine
+
+PAIRS = random_pairs(12, shared_prompt=8)  # of 11 to 33 tokens
+SETTINGS = TrainConfig(
+    objective="spot_bco",
+    beta=0.5,
+    learning_rate=1e-3,
+    batch_size=2,
+    epochs=2,  # 12 steps, interrupted after 10
+    precision="fp32",
+    save_dtype="fp32",
+    checkpoint_every_steps=3,
+    row_tokens=64,
+    micro_batch_tokens=128,
+    context_length=64,
+    ranks=1,
+)
+HARD = (
+    "phi3, longrope",
+    "starcoder2",
+    "seed_oss",
+    "deepseek_v3",
+    "qwen2_moe",
+    "gemma3, sparse",
+    "gemma4, text",
+    "own code",
+    "llama, sharded",
+    "llama, pickled",
+)
+"""Those in which something was lost once."""
+TRAINED = [name for name, family in ZOO.items() if not family.refused]
+
+
+class Trained:
+    """Families that went through reference, training with an interruption, and export."""
+
+    def __init__(self, folder: Path, names: Sequence[str], **settings: Any) -> None:
+        self.folder = folder
+        self.names = names
+        self.pairs = write_pairs(folder / "pairs.parquet", PAIRS)
+        self.settings = SETTINGS.model_copy(update=settings)
+        self.sources = {
+            name: write_family(name, folder / "sources" / name.replace(", ", "-")) for name in names
+        }
+        jobs = [self.job(name, "reference") for name in names]
+        jobs += [self.job(name, mode) for name in names for mode in ("full", "lora")]
+        run_together([job for job in jobs if job is not None], folder / "log.txt", timeout_seconds=1500)
+
+    def job(self, name: str, what: str) -> TrainingJob | None:
+        settings = self.settings
+        if what == "lora":
+            if not (targets := ZOO[name].lora) and ZOO[name].refused_with_all_linear:
+                return None
+            settings = settings.model_copy(
+                update={"lora": LoraConfig(rank=2, target_modules=targets or ("all-linear",))}
+            )
+        place = self.folder / name.replace(", ", "-") / what
+        return TrainingJob(
+            mode="reference" if what == "reference" else "train",
+            model_path=self.sources[name],
+            trust_remote_code=True,
+            pairs=(self.pairs,),
+            reference=None if what == "reference" else (place.parent / "reference" / "reference.parquet",),
+            settings=settings,
+            output_dir=place,
+            scratch_dir=place.with_name(f"{what}-scratch"),
+            backend="gloo",
+        )
+
+
+@pytest.fixture(scope="module")
+def hard(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    return Trained(tmp_path_factory.mktemp("zoo"), HARD)
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    return Trained(tmp_path_factory.mktemp("zoo"), [name for name in TRAINED if name not in HARD])
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", HARD)
+def test_what_is_saved_is_what_was_trained(hard: Trained, name: str) -> None:
+    check_trained(hard, name)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("name", [name for name in TRAINED if name not in HARD])
+def test_what_is_saved_is_what_was_trained_in_other_families(others: Trained, name: str) -> None:
+    check_trained(others, name)
+
+
+def check_trained(trained: Trained, name: str) -> None:
+    reference = trained.job(name, "reference")
+    assert not reference.error_path.exists(), reference.error_path.read_text()
+    source = trained.sources[name]
+    _check_reference(reference, source, name)
+    for what in ("full", "lora"):
+        if (job := trained.job(name, what)) is None:
+            continue
+        assert not job.error_path.exists(), f"{what}: {job.error_path.read_text()}"
+        rows = LineTail(job.metrics_path).new_rows()
+        assert [row["step"] for row in rows] == list(range(12)), "each step once, through the interruption"
+        assert rows[-1]["reward_chosen"] > rows[-1]["reward_rejected"]
+        invariants = json.loads(job.invariants_path.read_text())
+        assert invariants.keys() == {"alone and together", "saved and trained"}
+        checkpoint = job.output_dir / "checkpoint"
+        assert tensor_shapes(checkpoint) == tensor_shapes(source)
+        _check_loads_alike(source, checkpoint)
+        if what == "lora":
+            changed = changed_tensors(source, checkpoint)
+            targets = ZOO[name].lora
+            assert changed and all("weight" in one for one in changed)
+            assert not targets or all(any(target in one for target in targets) for one in changed)
+
+
+def _check_reference(job: TrainingJob, source: Path, name: str) -> None:
+    """Each response alone has the log-prob that plain transformers gives it."""
+    rows = pq.read_table(job.output_dir / "reference.parquet").to_pylist()
+    by_key = {(row["question_id"], row["sample"]): row for row in rows}
+    for pair in PAIRS[:4]:
+        if "longrope" in name and pair.longest <= BOUNDARY:
+            continue  # vLLM computes with the long factors whatever the length, and so do we
+        row = by_key[pair.key]
+        sequences = [pair.chosen_sequence.tolist(), pair.rejected_sequence.tolist()]
+        expected = plain_logprobs(source, sequences, [len(pair.prompt)] * 2)
+        found = [row["chosen_logprob"], row["rejected_logprob"]]
+        assert found == pytest.approx(expected, abs=2e-3)
+
+
+def _check_loads_alike(source: Path, checkpoint: Path) -> None:
+    """The checkpoint is of the same class, and has all of its weights."""
+    models = []
+    for folder in (source, checkpoint):
+        model, info = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, trust_remote_code=True, output_loading_info=True
+        )
+        assert not any(info[what] for what in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+        models.append(model)
+    assert type(models[0]).__name__ == type(models[1]).__name__
+
+
+def changed_tensors(source: Path, checkpoint: Path) -> list[str]:
+    names = tensor_shapes(source).keys()
+    before, after = read_tensors(source, names), read_tensors(checkpoint, names)
+    return [name for name in names if not torch.equal(before[name].float(), after[name].float())]
+
+
+@pytest.mark.parametrize("name", list(ZOO))
+def test_a_family_is_refused_by_name_and_reason_or_may_train(name: str, tmp_path: Path) -> None:
+    family, folder = ZOO[name], write_family(name, tmp_path / "source")
+
+    def check(**train: Any) -> None:
+        model = {"path": str(folder), "trust_remote_code": True}
+        check_model(
+            SpotConfig.from_profile("demo", model=model, train={"context_length": 256} | train), folder
+        )
+
+    if family.refused:
+        with pytest.raises(ConfigError, match=family.refused):
+            check()
+        return
+    check()
+    if family.lora:
+        check(lora={"rank": 2, "target_modules": list(family.lora)})
+    if family.refused_with_all_linear:
+        with pytest.raises(ConfigError, match=family.refused_with_all_linear) as refused:
+            check(lora={"rank": 2})
+        assert family.kind in str(refused.value)
+    else:
+        check(lora={"rank": 2})
