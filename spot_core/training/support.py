@@ -4,7 +4,7 @@ from pathlib import Path
 
 from spot_core.config.spot import SpotConfig
 from spot_core.errors import ConfigError
-from spot_core.geometry import build_empty, read_model_config
+from spot_core.geometry import Geometry, build_empty, read_model_config
 from spot_core.training.adapters import add_adapters
 from spot_core.training.attention import why_not_joined
 from spot_core.training.device import DTYPES, freeze_all_but_the_language_model
@@ -30,6 +30,7 @@ def check_model(config: SpotConfig, folder: Path) -> None:
             f"({model.config.model_type}), and the checkpoint would lack the rest and have other names: save the text part "
             "as a model of its own, and train that"
         )
+    Geometry.of(described, trust_remote_code=trusted)  # refuses what has no attention
     if model.get_output_embeddings() is None:
         raise ConfigError(f"{folder}: {type(model).__name__} has no output layer that training could find")
     exported_config(model, folder, DTYPES[train.save_dtype])

@@ -4,6 +4,7 @@ from spot_core.config.engine import EngineConfig, answer_settings
 from spot_core.config.spot import SpotConfig
 from spot_core.devices import Gpu
 from spot_core.errors import ConfigError
+from spot_core.geometry import config_from_numbers
 from spot_core.inference.capacity import check_engine, resolve_copies
 from spot_core.inference.server import server_command
 
@@ -45,7 +46,7 @@ def test_more_gpus_than_there_are_are_refused(settings, said):
 
 
 def check(gpus=(H100,), host_gib=64, numbers=QWEN3_8B, **settings):
-    check_engine(numbers, EngineConfig(**settings), gpus=gpus, host_bytes=host_gib * GIB)
+    check_engine(config_from_numbers(numbers), EngineConfig(**settings), gpus=gpus, host_bytes=host_gib * GIB)
 
 
 def test_an_8b_model_fits_where_it_does():
@@ -87,6 +88,7 @@ def test_what_is_not_known_is_not_refused():
 
 def test_windows_bound_what_a_long_request_keeps():
     gemma = QWEN3_8B | {
+        "use_sliding_window": True,
         "sliding_window": 1024,
         "layer_types": ["sliding_attention"] * 30 + ["full_attention"] * 6,
     }

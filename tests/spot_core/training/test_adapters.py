@@ -10,7 +10,8 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from spot_core.config.train import LoraConfig
 from spot_core.errors import ConfigError
-from spot_core.training.adapter_size import adapter_parameters
+from spot_core.geometry import Geometry
+from spot_core.training.activations import set_checkpointing
 from spot_core.training.adapters import add_adapters, is_adapter, merge, save_adapter, targets
 from spot_core.training.export import export
 from tests.spot_core.training.models import GEOMETRIES, tiny_model
@@ -130,8 +131,9 @@ def test_adapters_have_the_number_format_of_the_weights_beside_them() -> None:
     assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
 
 
-def test_gradient_checkpointing_does_not_change_the_gradients_of_adapters() -> None:
-    model = adapted(dtype=torch.float64).train()
+@pytest.mark.parametrize("checkpointing", ["selective", "full"])
+def test_gradient_checkpointing_does_not_change_the_gradients_of_adapters(checkpointing: str) -> None:
+    model = adapted(dtype=torch.float64)
     train(model, steps=2)  # B away from 0, or A has no gradient
 
     def found() -> dict[str, Tensor]:
@@ -140,7 +142,7 @@ def test_gradient_checkpointing_does_not_change_the_gradients_of_adapters() -> N
         return {name: p.grad.clone() for name, p in model.named_parameters() if p.requires_grad}
 
     expected = found()
-    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    set_checkpointing(model, checkpointing)
     for name, gradient in found().items():
         assert gradient.any(), name
         torch.testing.assert_close(gradient, expected[name])
@@ -163,8 +165,8 @@ def test_a_target_that_cannot_have_an_adapter_is_refused_with_those_that_can(nam
     "targets", [("all-linear",), ("q_proj", "v_proj"), ("down_proj", "o_proj", "k_proj")]
 )
 @pytest.mark.parametrize("kind", GEOMETRIES)
-def test_adapter_parameters_are_counted_exactly_from_the_config(kind: str, targets: tuple[str, ...]) -> None:
+def test_adapter_parameters_are_counted_exactly(kind: str, targets: tuple[str, ...]) -> None:
     lora = LoraConfig(rank=3, target_modules=targets)
     model = adapted(kind, lora)
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    assert adapter_parameters(model.config.to_dict(), lora) == trained
+    assert Geometry.of(model.config).adapter_parameters(lora) == trained

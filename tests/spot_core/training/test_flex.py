@@ -125,7 +125,7 @@ def test_logprobs_and_gradients_are_those_of_dense_attention(
     batch = (tuple(range(len(pairs) - 2)), (len(pairs) - 2, len(pairs) - 1))
     found = []
     for trie_kernel in (False, True):
-        model = tiny_model(kind, torch.float32, **MODELS[kind]).train()
+        model = tiny_model(kind, torch.float32, **MODELS[kind])
         kernel = attention_kernel(model.config, with_flex=trie_kernel, merged=merged, row_tokens=300)
         model.set_attn_implementation(kernel)
         set_checkpointing(model, checkpointing)
@@ -293,7 +293,7 @@ def _run_rank(reference: TrainingJob, jobs: list[TrainingJob], rank: int, port: 
     dist.barrier()  # it is written
     for job in jobs:
         pairs = usable_pairs(job, place)
-        Trainer(job, pairs, read_reference(job.reference, pairs), place).train()
+        Trainer(job, pairs, read_reference(job.reference, pairs), place)
     dist.destroy_process_group()
 
 

@@ -50,7 +50,7 @@ def test_a_row_needs_what_is_done_less_masked_attention(kind: str, row: tuple[in
 
 
 def test_padding_and_recomputation_earn_nothing() -> None:
-    model = eager("llama").train()
+    model = eager("llama")
     flops = ModelFlops.of(model)
     assert flops is not None
     together, alone = collate(PAIRS, ((0, 1, 2), (3,))), [collate(PAIRS, (row,)) for row in ((0, 1, 2), (3,))]

@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from spot_core.config.train import TrainConfig
 from spot_core.demo import STUDENT_PATH
+from spot_core.training.activations import set_checkpointing
 from spot_core.training.head import LogitBudget
 from spot_core.training.logprobs import SequenceLogProbs
 from spot_core.training.objectives import loss_denominator, reward_losses, sft_losses
@@ -174,11 +175,11 @@ def test_chunks_do_not_change_values_or_gradients(kind: str) -> None:
         torch.testing.assert_close(found[name], expected[name], rtol=1e-6, atol=1e-6)
 
 
-def test_gradient_checkpointing_does_not_change_gradients() -> None:
+@pytest.mark.parametrize("checkpointing", ["selective", "full"])
+def test_gradient_checkpointing_does_not_change_gradients(checkpointing: str) -> None:
     model, pairs = tiny_model("qwen3"), random_pairs(6)
     expected = gradients(model, merged_logprobs(model, pairs).sum())
-    model.train()
-    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    set_checkpointing(model, checkpointing)
     found = gradients(model, merged_logprobs(model, pairs).sum())
     for name in expected:
         torch.testing.assert_close(found[name], expected[name])

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from spot_core.config.spot import SpotConfig
 from spot_core.config.train import TrainConfig, result_settings
 from spot_core.errors import ConfigError
+from spot_core.geometry import Geometry, config_from_numbers
 from spot_core.training.checkpoints import (
     Checkpoint,
     cut_metrics,
@@ -27,13 +28,12 @@ from spot_core.training.preflight import (
     estimate_least,
     estimate_worst_case,
     find_remedies,
-    parameter_count,
 )
 from spot_core.training.reporting import LineTail, append_line
 from spot_core.training.schedule import learning_rate
 from tests.spot_core.training.models import tiny_model
 
-QWEN3_8B = SpotConfig.from_profile("qwen3-8b").model.architecture
+QWEN3_8B = Geometry.of(config_from_numbers(SpotConfig.from_profile("qwen3-8b").model.architecture))
 
 
 def test_defaults_are_the_papers_recipe() -> None:
@@ -175,13 +175,13 @@ def test_a_half_written_line_waits_for_its_end(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["qwen3", "llama"])
 def test_parameters_are_counted_exactly(kind: str) -> None:
     model = tiny_model(kind)
-    assert parameter_count(model.config.to_dict()) == sum(p.numel() for p in model.parameters())
+    assert Geometry.of(model.config).parameters == sum(p.numel() for p in model.parameters())
 
 
 def test_the_papers_job_fits_eight_80_gib_gpus_but_not_one() -> None:
     room = Room(host=1024 * GIB, gpu=79 * GIB, on_gpu=True)
     estimate_for = partial(estimate_worst_case, QWEN3_8B, on_gpu=True)
-    assert parameter_count(QWEN3_8B) == pytest.approx(8.19e9, rel=1e-3)
+    assert QWEN3_8B.parameters == pytest.approx(8.19e9, rel=1e-3)
     check_fits(estimate_for, TrainConfig(ranks=8), room)
     with pytest.raises(
         ConfigError, match=r"8,190\.7M parameters.*a GPU has 79\.00 GiB.*train\.cpu_offload=True"
@@ -253,12 +253,7 @@ def test_host_memory_is_that_of_an_optimizer_kept_there_or_of_loading_shards() -
     def host(*, on_gpu: bool = True, **settings) -> int:
         return estimate_least(QWEN3_8B, TrainConfig(ranks=8, **settings), on_gpu=on_gpu).host
 
-    count = parameter_count(QWEN3_8B)
+    count = QWEN3_8B.parameters
     assert host() == host(zero_stage=3) == host(on_gpu=False) == 0
     assert host(cpu_offload=True) == host(zero_stage=3, cpu_offload=True) == 16 * (count // 8)
     assert host(zero_stage=3, on_gpu=False) > 2 * count
-
-
-def test_an_unknown_architecture_is_refused_by_the_width_it_lacks() -> None:
-    with pytest.raises(ConfigError, match="hidden_size"):
-        parameter_count({"model_type": "mamba"})

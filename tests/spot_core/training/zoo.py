@@ -217,14 +217,24 @@ ZOO: dict[str, Family] = {
         partial_rotary_factor=0.5),
     "mamba2": Family("mamba2", {"num_heads": 8, "head_dim": 8, "state_size": 8, "n_groups": 1, "chunk_size": 8},
         without=("num_attention_heads", "num_key_value_heads", "intermediate_size", "max_position_embeddings"),
-        refused_with_all_linear="Mamba"),
+        refused="num_attention_heads"),
+    "lfm2": Family("lfm2", {"layer_types": ["conv", "full_attention"], "conv_L_cache": 3, "block_auto_adjust_ff_dim": False},
+        without=_NO_HEAD_DIM),
+    "qwen3_next": _moe("qwen3_next", num_experts=4, shared_expert_intermediate_size=16,
+        layer_types=["linear_attention", "full_attention"], linear_num_value_heads=4, linear_num_key_heads=2,
+        linear_key_head_dim=8, linear_value_head_dim=8),
 }  # fmt: skip
 """By name."""
 
 
 def plain_logprobs(folder: Path, sequences: list[list[int]], prompts: list[int]) -> list[float]:
     """log π of what follows the prompt of each sequence, each alone, by transformers' own logits in float32."""
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, trust_remote_code=True).eval()
+    options: dict[str, Any] = {
+        "dtype": torch.float32,
+        "attn_implementation": "eager",
+        "trust_remote_code": True,
+    }
+    model = AutoModelForCausalLM.from_pretrained(folder, **options).eval()
     found = []
     with torch.no_grad():
         for ids, prompt in zip(sequences, prompts, strict=True):
