@@ -84,17 +84,15 @@ def check_alone_and_together(
         InputError: it has not: the model cannot be trained so; with the pair.
     """
     alone = probe(logprobs, pairs, form, device)
-    half = len(pairs) // 2
-    batch = collate(pairs, (tuple(range(half)), tuple(range(half, len(pairs)))) if half else ((0,),), form)
-    batch = batch.to(device)
+    # All in one row, and each in a row of its own that is padded to that one.
+    rows = tuple(range(len(pairs))), *((index,) for index in range(len(pairs)))
+    batch = collate(pairs, rows, form).to(device)
     first, second = (logprobs(batch).tolist() for _ in range(2))
-    limit = ROUNDING[settings.precision]
+    limit, twice = ROUNDING[settings.precision], [*pairs, *pairs]
     where = "in two passes over the same tokens"
-    _compare(pairs, first, second, limit=limit, where=where, cause="something in it is random")
-    where = "alone and in a pass with other pairs"
-    largest = _compare(
-        pairs, alone, first, limit=limit, where=where, cause="what it computes depends on the neighbours"
-    )
+    _compare(twice, first, second, limit=limit, where=where, cause="something in it is random")
+    where, cause = "alone and in a pass with other pairs", "what it computes depends on the neighbours"
+    largest = _compare(twice, [*alone, *alone], first, limit=limit, where=where, cause=cause)
     return Finding(len(pairs), largest)
 
 

@@ -11,6 +11,7 @@ from tests.e2e.postgres import MISSING, programs
 
 pytestmark = [
     pytest.mark.engine,
+    pytest.mark.slow,
     pytest.mark.timeout(1200),
     pytest.mark.skipif(programs() is None, reason=MISSING),
 ]

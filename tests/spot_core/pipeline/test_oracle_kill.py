@@ -1,4 +1,4 @@
-"""2,000 failures against an endpoint that fails one call in five, through three kill -9 of the stage."""
+"""Hundreds of failures against an endpoint that fails one call in five, through three kill -9 of the stage."""
 
 import json
 import re
@@ -22,8 +22,7 @@ from spot_core.runs import Run
 from tests.spot_core.inference.misbehaviour import BAD_ANSWERS, FAULTS
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-ROWS = 2_000
-CONCURRENCY = 64
+CONCURRENCY = 32
 KILLS = (0.2, 0.45, 0.7)  # of the rows done
 TIMEOUT = 8.0  # seconds; a busy machine shall not time out what is answered
 MIX = ["429", "500", "hang", "cut", "dropped", "trickle", "half JSON", "a page", "no choices", "huge",
@@ -53,10 +52,10 @@ def endpoint(tmp_path):
         server.kill()
 
 
-def write_responses(path: Path) -> None:
+def write_responses(path: Path, rows: int) -> None:
     """Solutions of sums, all with a slip in their last step."""
     rng = Random(0)
-    numbers = rng.sample([(a, b) for a in range(10, 99) for b in range(2, 9)] * 4, ROWS)
+    numbers = rng.sample([(a, b) for a in range(10, 99) for b in range(2, 9)] * 4, rows)
     with path.open("w") as file:
         for index, (a, b) in enumerate(numbers):
             question = f"Compute {a}+{b} for {index}."
@@ -75,10 +74,11 @@ def lines_of(path: Path) -> int:
 
 
 @pytest.mark.timeout(400)
-def test_no_row_is_lost_or_doubled_and_no_answer_is_asked_for_twice(endpoint, tmp_path, monkeypatch):
+@pytest.mark.parametrize("count", [600, pytest.param(2_000, marks=pytest.mark.slow)])
+def test_no_row_is_lost_or_doubled_and_no_answer_is_asked_for_twice(endpoint, tmp_path, monkeypatch, count):
     address, log = endpoint
     monkeypatch.setenv("ORACLE_KEY", "a-key")
-    write_responses(tmp_path / "responses.jsonl")
+    write_responses(tmp_path / "responses.jsonl", count)
     config = SpotConfig.from_profile(
         "demo",
         store=str(tmp_path / "store"),
@@ -110,7 +110,7 @@ def test_no_row_is_lost_or_doubled_and_no_answer_is_asked_for_twice(endpoint, tm
     kills = []
     for share in KILLS:
         stage = start_stage(config)
-        while sum(map(lines_of, (tmp_path / "store").glob("rectify/*/0/.work/rows/*.jsonl"))) < share * ROWS:
+        while sum(map(lines_of, (tmp_path / "store").glob("rectify/*/0/.work/rows/*.jsonl"))) < share * count:
             assert stage.poll() is None, "the stage ended before it was killed"
             time.sleep(0.05)
         stage.send_signal(signal.SIGKILL)
@@ -120,9 +120,9 @@ def test_no_row_is_lost_or_doubled_and_no_answer_is_asked_for_twice(endpoint, tm
 
     artifact = stages.rectify_failures(run)
     rows = artifact.table(columns=["question_id", "sample", "status"]).to_pylist()
-    assert len({(row["question_id"], row["sample"]) for row in rows}) == len(rows) == ROWS
+    assert len({(row["question_id"], row["sample"]) for row in rows}) == len(rows) == count
     assert {row["status"] for row in rows} <= STATUSES
-    assert sum(row["status"] == "accepted" for row in rows) > 0.95 * ROWS
+    assert sum(row["status"] == "accepted" for row in rows) > 0.95 * count
     assert artifact.table().schema == schemas.RECTIFY
 
     calls = defaultdict(list)
@@ -148,7 +148,7 @@ def test_no_row_is_lost_or_doubled_and_no_answer_is_asked_for_twice(endpoint, tm
         assert not kept & {record.get("asked") for record in records}, "an answer that was kept is asked for"
         kept |= {record["request"] for record in records if "request" in record}
     assert kept <= set(calls)
-    assert len(kept) >= ROWS
+    assert len(kept) >= count
 
 
 def test_the_mix_has_every_kind_of_trouble():

@@ -1,5 +1,7 @@
 """Many jobs in one process that forks their ranks: ``python -m tests.spot_core.training.many_jobs JOB.json…``
 
+``JOB.json=FAULT``: with a fault planted in the code, see `tests.spot_core.training.faults`.
+
 Importing DeepSpeed in every rank takes longer than training a tiny model. Each job is done by the stage's own
 `Trainer` in a real process group; what `launch` and torchrun add is tested in `test_engine` and `test_kill`.
 A job that makes checkpoints is interrupted once, and taken up by another `Trainer`.
@@ -14,12 +16,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from spot_core.errors import SpotError
 from spot_core.processes.ports import free_port
 from spot_core.training.job import TrainingJob
+from tests.spot_core.training.faults import FAULTS
 
 ROOT = Path(__file__).parents[3]
 TIMEOUT_SECONDS = 300
@@ -42,12 +47,14 @@ def run_together(
     jobs: Sequence[TrainingJob],
     log_path: Path,
     *,
+    faults: Sequence[str | None] = (),
     shard_everything: bool = False,
     timeout_seconds: float = TIMEOUT_SECONDS,
 ) -> None:
     """Does every job on its number of ranks, in order; one that is refused leaves the reason in its ``error_path``.
 
     Args:
+        faults: of each job: the one that is planted while it is done.
         shard_everything: at ZeRO stage 3 keep no parameter whole on every rank, however small.
     """
     for job in jobs:
@@ -59,7 +66,10 @@ def run_together(
         "-m",
         "tests.spot_core.training.many_jobs",
         *([SHARD_EVERYTHING] if shard_everything else []),
-        *(str(job.job_path) for job in jobs),
+        *(
+            f"{job.job_path}={fault}" if fault else str(job.job_path)
+            for job, fault in zip_longest(jobs, faults)
+        ),
     ]
     environment = {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu", "PYTHONWARNINGS": "ignore::FutureWarning"}
     with (
@@ -81,8 +91,8 @@ def run_together(
     assert status == 0, log_path.read_text()[-4000:]
 
 
-def _do_all(jobs: Sequence[TrainingJob], rank: int, port: int, shard_everything: bool) -> None:
-    """One rank's part of ``jobs``, which all have the same number of ranks."""
+def _do_all(jobs: Sequence[tuple[TrainingJob, str]], rank: int, port: int, shard_everything: bool) -> None:
+    """One rank's part of ``jobs``, each with its fault or "", which all have the same number of ranks."""
     if shard_everything:
         _shard_everything()
     import torch.distributed as dist
@@ -93,10 +103,11 @@ def _do_all(jobs: Sequence[TrainingJob], rank: int, port: int, shard_everything:
     from spot_core.training.trainer import Trainer
     from spot_core.training.worker import usable_pairs
 
-    ranks = jobs[0].settings.ranks
+    first = jobs[0][0]
+    ranks = first.settings.ranks
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks)}
-    place = join(jobs[0])
+    place = join(first)
 
     class FirstAttempt(Trainer):
         def _report(self, index: int, *figures: Any) -> int:
@@ -124,9 +135,10 @@ def _do_all(jobs: Sequence[TrainingJob], rank: int, port: int, shard_everything:
             finally:
                 trainer.close()
 
-    for job in jobs:
+    for job, fault in jobs:
         try:
-            do(job)
+            with FAULTS[fault]() if fault else nullcontext():
+                do(job)
         except SpotError as error:
             said = {"kind": type(error).__name__, "message": str(error)}
             job.error_path.write_text(json.dumps(said), encoding="utf-8")
@@ -158,9 +170,11 @@ def main(paths: list[str]) -> int:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     shard_everything = paths[0] == SHARD_EVERYTHING
     paths = paths[shard_everything:]
-    jobs = [TrainingJob.model_validate_json(Path(path).read_text(encoding="utf-8")) for path in paths]
-    for ranks in sorted({job.settings.ranks for job in jobs}):
-        group = [job for job in jobs if job.settings.ranks == ranks]
+    jobs = []
+    for path, _, fault in (argument.partition("=") for argument in paths):
+        jobs.append((TrainingJob.model_validate_json(Path(path).read_text(encoding="utf-8")), fault))
+    for ranks in sorted({job.settings.ranks for job, _ in jobs}):
+        group = [(job, fault) for job, fault in jobs if job.settings.ranks == ranks]
         port, fork = free_port(), multiprocessing.get_context("fork")
         processes = [
             fork.Process(target=_do_all, args=(group, rank, port, shard_everything)) for rank in range(ranks)

@@ -66,9 +66,8 @@ def run(folder: Path, name: str, mode: str, **settings: object) -> str:
     return log.read_text()
 
 
-@pytest.mark.parametrize(
-    ("checkpointing", "zero_stage"), [("selective", 0), pytest.param("none", 2, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("checkpointing", "zero_stage"), [("selective", 0), ("none", 2)])
 def test_a_rank_takes_what_the_preflight_estimated(folder: Path, checkpointing: str, zero_stage: int) -> None:
     if not (folder / "reference").exists():
         run(folder, "reference", "reference")
