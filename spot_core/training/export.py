@@ -111,8 +111,6 @@ def exported_config(model: PreTrainedModel, source: Path, dtype: torch.dtype) ->
     """
     config = json.loads((source / "config.json").read_text(encoding="utf-8"))
     live = model.config
-    if config.get("model_type") != live.model_type and isinstance(config.get("text_config"), dict):
-        config = config["text_config"] | {"model_type": live.model_type}  # only the text model was loaded
     config["architectures"] = [type(model).__name__]
     for part in (config, *(config[name] for name in live.sub_configs if isinstance(config.get(name), dict))):
         for name in {"dtype", "torch_dtype"} & part.keys() or ({"dtype"} if part is config else ()):

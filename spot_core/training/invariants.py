@@ -11,6 +11,7 @@ configuration that says something else.
 
 import json
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -164,9 +165,13 @@ def _compare(
         difference = abs(a - b) / count
         if not difference <= limit:  # also NaN
             pair = pairs[number // 2]
+            who = f"question_id {pair.question_id}, sample {pair.sample}: this model gives {'y⁻' if number % 2 else 'y⁺'}"
+            if not math.isfinite(a):
+                raise InputError(
+                    f"{who} the log-prob {a}: look for NaN or infinity in its weights, or set precision to fp32"
+                )
             raise InputError(
-                f"question_id {pair.question_id}, sample {pair.sample}: this model gives {'y⁻' if number % 2 else 'y⁺'} "
-                f"of {count} tokens the log-probs {a:.4f} and {b:.4f} {where} ({difference:.2g} nats per token, at most "
+                f"{who} of {count} tokens the log-probs {a:.4f} and {b:.4f} {where} ({difference:.2g} nats per token, at most "
                 f"{limit:g} is rounding): {cause}"
             )
         largest = max(largest, difference)

@@ -13,7 +13,7 @@ from spot_core.training.pairs import Pair
 from spot_core.training.rows import RowBatch
 
 GAP = 10.0
-"""Nats below the mean of the other tokens of its response: one in 22,000 of what they are."""
+"""Nats below the median of the tokens of its response: one in 22,000 of what they are."""
 _SHARE = 0.5
 """Of the responses that have the token: an edit is unlikely in one place, such a token wherever it stands."""
 _FEWEST = 3
@@ -39,13 +39,13 @@ class UnlikelyTokens:
         lengths = batch.path_sequence.bincount(minlength=batch.sequences).tolist()
         for pair, of_response in zip(members, values.split(lengths)[::2], strict=True):
             logprobs = of_response.tolist()
-            total, count = sum(logprobs), len(logprobs)
+            limit = median(logprobs) - GAP
             worst: dict[int, float] = {}
             for token, logprob in zip(pair.chosen.tolist(), logprobs, strict=True):
                 worst[token] = min(logprob, worst.get(token, 0.0))
             self.standing.update(worst.keys())
             for token, logprob in worst.items():
-                if count > 1 and logprob < (total - logprob) / (count - 1) - GAP:
+                if logprob < limit:
                     self.found.setdefault(token, []).append((logprob, pair.question_id, pair.sample))
 
     def merge(self, others: Sequence["UnlikelyTokens"]) -> None:

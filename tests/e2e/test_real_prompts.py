@@ -16,6 +16,7 @@ from spot_core.inference import server
 from spot_core.inference.policy import Policy, Request, request_seed
 from spot_core.inference.prompts import PromptRenderer
 from spot_core.oracles.prompting import END, START
+from tests.e2e.wrong_responses import KEY, store_secret
 
 SHARED = os.environ.get("SPOT_SHARED_DATA", "")
 pytestmark = [
@@ -36,11 +37,6 @@ def corrected(body: dict) -> str:
     answer, solution = _ANSWER.search(prompt).group(1), _SOLUTION.search(prompt).group(1)
     before, box, _ = solution.rpartition("\\boxed{")
     return f"{START}\n{before}{box}{answer}}}$.\n{END}"
-
-
-@pytest.fixture
-def teacher_key(pipeline, monkeypatch):
-    monkeypatch.setitem(pipeline.env, "TEACHER_KEY", "local")
 
 
 def requests(model: Path, *files: str, samples: int) -> list[Request]:
@@ -94,9 +90,9 @@ def test_a_crash_of_the_engine_names_its_cause(qwen3_model, tmp_path, monkeypatc
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("attempt", range(3))
-@pytest.mark.usefixtures("teacher_key")
 def test_the_recipe_completes(pipeline, teacher, qwen3_model, tmp_path, attempt):
     teacher.chat = corrected
+    store_secret(pipeline, f"teacher-{attempt}", KEY)
 
     def questions(name: str, **columns: str) -> dict:
         return {"kind": "file", "path": str(Path(SHARED, name)), "columns": columns}
@@ -105,7 +101,7 @@ def test_the_recipe_completes(pipeline, teacher, qwen3_model, tmp_path, attempt)
         "kind": "openai",
         "model": "teacher",
         "base_url": teacher.base_url,
-        "api_key_env": "TEACHER_KEY",
+        "api_key_secret": f"teacher-{attempt}",
     }
     sets = [{"name": name, "questions": questions(f"{name}.jsonl")} for name in ("amc23", "minerva_100")]
     recipe = {

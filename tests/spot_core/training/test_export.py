@@ -15,7 +15,7 @@ import pytest
 import torch
 from filelock import FileLock
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from spot_core.config.engine import EngineConfig
 from spot_core.errors import InputError
@@ -290,23 +290,6 @@ def test_rotary_settings_without_a_form_for_version_4_are_kept_and_logged(
         after = exported_config(train(source)[0], source, torch.float32)
     assert "load the checkpoint with transformers 5 or vLLM only" in caplog.text
     assert after == config
-
-
-def test_the_text_part_of_a_larger_model_is_exported_as_such(tmp_path: Path) -> None:
-    """Llama 4 is loaded without its images."""
-    small = dict.fromkeys(("num_hidden_layers", "num_attention_heads", "num_local_experts"), 2)
-    small |= {"num_key_value_heads": 1, "vocab_size": 113, "pad_token_id": 0, "max_position_embeddings": 512}
-    small |= dict.fromkeys(("hidden_size", "intermediate_size", "intermediate_size_mlp"), 32) | {
-        "head_dim": 16
-    }
-    config = AutoConfig.for_model("llama4", text_config=small)
-    config.save_pretrained(tmp_path)
-    model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
-    export(model, dict(model.named_parameters()), tmp_path, tmp_path / "checkpoint")
-    loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "checkpoint")
-    assert type(loaded) is type(model) and loaded.config.model_type == "llama4_text"
-    for name, weight in loaded.named_parameters():
-        assert torch.equal(weight, model.get_parameter(name)), name
 
 
 @pytest.mark.slow

@@ -293,7 +293,7 @@ def _run_rank(reference: TrainingJob, jobs: list[TrainingJob], rank: int, port: 
     dist.barrier()  # it is written
     for job in jobs:
         pairs = usable_pairs(job, place)
-        Trainer(job, pairs, read_reference(job.reference, pairs), place)
+        Trainer(job, pairs, read_reference(job.reference, pairs), place).train()
     dist.destroy_process_group()
 
 

@@ -191,10 +191,10 @@ def test_an_interrupted_run_goes_on_to_the_very_same_weights_and_metrics(name: s
         assert torch.equal(value, expected[weight]), weight
 
 
-def test_not_a_number_in_the_weights_stops_the_first_step_with_the_cause(runs: Runs) -> None:
+def test_not_a_number_in_the_weights_is_found_before_the_first_step(runs: Runs) -> None:
     job = runs.jobs[BROKEN]
     said = json.loads(job.error_path.read_text())
-    assert said["kind"] == "EngineError" and said["message"].startswith("the loss of step 0 is nan")
-    assert "look for NaN in the model's weights" in said["message"]
+    assert said["kind"] == "InputError" and "gives y⁺ the log-prob nan" in said["message"]
+    assert "look for NaN or infinity in its weights" in said["message"]
     assert runs.rows(BROKEN) == []
     assert not (job.output_dir / "checkpoint").exists()

@@ -8,11 +8,13 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from spot_core.config.spot import SpotConfig
 from spot_core.config.train import LoraConfig, TrainConfig
-from spot_core.errors import ConfigError
+from spot_core.errors import ConfigError, InputError
+from spot_core.training.device import Place, load_policy
 from spot_core.training.job import TrainingJob
 from spot_core.training.reporting import LineTail
 from spot_core.training.support import check_model
@@ -194,3 +196,34 @@ def test_a_family_is_refused_by_name_and_reason_or_may_train(name: str, tmp_path
         assert family.kind in str(refused.value)
     else:
         check(lora={"rank": 2})
+
+
+def test_a_model_of_which_only_the_text_part_would_be_trained_is_refused(tmp_path: Path) -> None:
+    config = AutoConfig.for_model("llama4", text_config={"num_hidden_layers": 1})
+    config.save_pretrained(tmp_path)
+    with pytest.raises(
+        ConfigError,
+        match=r"of this llama4 model transformers would train the text part alone \(llama4_text\)",
+    ):
+        check_model(SpotConfig.from_profile("demo", model={"path": str(tmp_path)}), tmp_path)
+
+
+def test_weights_that_are_missing_are_refused_before_they_are_random(tmp_path: Path) -> None:
+    source = write_family("qwen3", tmp_path / "source")
+    tensors = load_file(source / "model.safetensors")
+    del tensors["model.layers.1.mlp.up_proj.weight"]
+    save_file(tensors, source / "model.safetensors", metadata={"format": "pt"})
+    job = TrainingJob(
+        mode="reference",
+        model_path=source,
+        pairs=(),
+        reference=None,
+        settings=SETTINGS,
+        output_dir=tmp_path,
+        scratch_dir=tmp_path,
+    )
+    place = Place(rank=0, world_size=1, device=torch.device("cpu"), backend="gloo")
+    with pytest.raises(
+        InputError, match=r"1 weights, model.layers.1.mlp.up_proj.weight among them.*would be random"
+    ):
+        load_policy(job, "sdpa", place)
