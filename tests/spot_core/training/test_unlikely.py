@@ -64,7 +64,7 @@ def test_a_foreign_end_of_the_turn_and_pieces_of_templates_are_named_with_an_exa
 
 
 def test_an_edit_that_is_unlikely_in_one_place_is_none() -> None:
-    pairs = [replace(pair, chosen=np.array([7, 8, 9, 1], np.int32)) for pair in random_pairs(8)]
+    pairs = [replace(pair, chosen=np.array([7, 8, 9, 3, 4, 5, 1], np.int32)) for pair in random_pairs(8)]
     tokens = UnlikelyTokens()
     for index, pair in enumerate(pairs):
         batch = collate([pair], ((0,),))
