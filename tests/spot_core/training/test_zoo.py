@@ -132,6 +132,11 @@ def check_trained(trained: Trained, name: str) -> None:
         invariants = json.loads(job.invariants_path.read_text())
         assert invariants.keys() == {"alone and together", "saved and trained"}
         checkpoint = job.output_dir / "checkpoint"
+        beside = {
+            p.relative_to(source) for p in source.rglob("*.*") if p.suffix in (".jinja", ".py", ".json")
+        }
+        missing = {one for one in beside if not (checkpoint / one).exists()}
+        assert not [one for one in missing if not one.name.endswith(".index.json")], missing
         assert tensor_shapes(checkpoint) == tensor_shapes(source)
         _check_loads_alike(source, checkpoint)
         if what == "lora":

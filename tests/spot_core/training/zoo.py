@@ -137,13 +137,20 @@ class OddConfig(LlamaConfig):
 
 class OddForCausalLM(LlamaForCausalLM):
     config_class = OddConfig
+
+    @classmethod
+    def can_generate(cls):
+        return False
 """
 
 
 def _write_code(folder: Path, family: Family) -> None:
-    """A model that brings its own code."""
+    """A model that brings its own code, cannot generate by itself, and has files of a processor."""
     random_model(family.config()).save_pretrained(folder)
     (folder / "odd.py").write_text(_CODE)
+    (folder / "processor_config.json").write_text("{}")
+    (folder / "additional_chat_templates").mkdir()
+    (folder / "additional_chat_templates" / "tools.jinja").write_text("{{ tools }}")
     config = json.loads((folder / "config.json").read_text())
     auto_map = {"AutoConfig": "odd.OddConfig", "AutoModelForCausalLM": "odd.OddForCausalLM"}
     config |= {"model_type": "odd", "architectures": ["OddForCausalLM"], "auto_map": auto_map}
