@@ -66,8 +66,8 @@ def prepare(run: Run, *, elsewhere: Collection[StageName] = ()) -> list[Artifact
 
     Raises:
         InputError: a source, the model or a file of the Oracle is missing or nothing usable is left of it.
-        ConfigError: metrics cannot be shown where the configuration wants them, a prompt cannot be used, or this machine
-            lacks the GPUs or the memory for a stage that runs here.
+        ConfigError: metrics cannot be shown where the configuration wants them, a prompt cannot be used, the model cannot
+            be trained so, or this machine lacks the GPUs or the memory for a stage that runs here.
     """
     if "train" not in elsewhere:
         require_watchers(run.config.train)
@@ -95,6 +95,7 @@ def prepare(run: Run, *, elsewhere: Collection[StageName] = ()) -> list[Artifact
         )
     else:
         made.append(produce(run, resolver.questions(), lambda writer: questions.make(writer, reading)))
+    _require_trainable(run)
     require_machine(run, [stage for stage in STAGES if stage not in elsewhere])
     return made
 
@@ -103,17 +104,21 @@ def require_machine(run: Run, stages: Collection[StageName]) -> None:
     """Checks that this machine can do what is not complete of some stages; logs what it may not be able to.
 
     Raises:
-        SpotError: it cannot, or no machine can: see `spot_core.pipeline.machine.check_machine` and
-            `spot_core.training.support.check_model`.
+        ConfigError: it cannot: see `spot_core.pipeline.machine.check_machine`.
     """
     resolver = Resolver(run, download=False)
     missing = [stage for stage in stages if not resolver.complete(stage)]
-    if "train" in missing and resolver.model_path is not None:
+    for warning in check_machine(run.config, missing, model_path=resolver.model_path):
+        log.warning("%s", warning)
+
+
+def _require_trainable(run: Run) -> None:
+    """Refuses a model that cannot be trained as the settings say, wherever the training would be."""
+    resolver = Resolver(run, download=False)
+    if resolver.model_path is not None and not resolver.complete("train"):
         from spot_core.training.support import check_model  # noqa: PLC0415  (torch takes seconds)
 
         check_model(run.config, resolver.model_path)
-    for warning in check_machine(run.config, missing, model_path=resolver.model_path):
-        log.warning("%s", warning)
 
 
 def _require_model(resolver: Resolver) -> Path:

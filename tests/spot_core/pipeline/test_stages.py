@@ -9,11 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from spot_core.artifacts import schemas
-from spot_core.errors import ConfigError, EngineError
+from spot_core.errors import ConfigError, EngineError, InputError
 from spot_core.pipeline import stages
 from spot_core.pipeline.resolve import Resolver
 from spot_core.runs import Run
-from tests.spot_core.pipeline.miniature import QUESTIONS, Student, reused, run_stages
+from tests.spot_core.pipeline.miniature import QUESTIONS, Student, pretend_training, reused, run_stages
 
 STAGES = ("questions/chains", "questions", "rollout", "filter", "rectify")
 
@@ -97,6 +97,7 @@ def test_a_second_run_of_the_same_settings_asks_nothing(fake, configure):
 
 def test_what_is_there_is_found_without_loading_an_engine_or_a_tokenizer(configure):
     run = run_stages(configure(), "one")
+    pretend_training(run)
     code = f"""
 import sys
 from spot_core.pipeline import stages
@@ -104,7 +105,7 @@ from spot_core.pipeline.resolve import Resolver
 from spot_core.runs import Run
 run = Run.open({str(run.store.root)!r}, "one")
 stages.prepare(run)
-assert all(Resolver(run).complete(stage) for stage in ("rollout", "filter", "rectify"))
+assert all(Resolver(run).complete(stage) for stage in ("rollout", "filter", "rectify", "train"))
 print(sorted({{"torch", "transformers", "vllm"}} & sys.modules.keys()))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -273,9 +274,8 @@ def test_with_pairs_or_before_they_are_known_training_is_not_skipped(configure):
 
 def test_a_prompt_that_the_chat_template_refuses_stops_before_anything_is_asked(fake, configure):
     run = Run.create(configure(prompt={"system": "You are a calculator."}), "one")
-    stages.prepare(run)
-    with pytest.raises(ValueError, match=r"prompt\.system"):
-        stages.roll_out(run)
+    with pytest.raises(InputError, match=r"prompt\.system"):
+        stages.prepare(run)
     assert fake.asked == []
 
 
