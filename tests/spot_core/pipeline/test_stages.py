@@ -96,7 +96,7 @@ def test_a_second_run_of_the_same_settings_asks_nothing(fake, configure):
 
 
 def test_what_is_there_is_found_without_loading_an_engine_or_a_tokenizer(configure):
-    run = run_stages(configure(), "one")
+    run = run_stages(configure(evaluate={"datasets": []}), "one")
     pretend_training(run)
     code = f"""
 import sys
