@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 
 from spot_core.config.train import ALL_LINEAR, LoraConfig
 from spot_core.errors import ConfigError
+from spot_core.training.weights import whole_shape
 
 _BASE, _A, _B = ".base_layer.", ".lora_A.default.", ".lora_B.default."
 
@@ -79,8 +80,7 @@ def targets(model: PreTrainedModel, lora: LoraConfig) -> list[str]:
 def _fused_experts(model: PreTrainedModel) -> str | None:
     """Name of a weight that holds a matrix for each expert; None if the model has none."""
     for name, weight in model.get_decoder().named_parameters():
-        shape = getattr(weight, "ds_shape", weight.shape)  # of the whole weight, at ZeRO stage 3
-        if len(shape) > 2 and "conv" not in name:
+        if len(whole_shape(weight)) > 2 and "conv" not in name:
             return name
     return None
 

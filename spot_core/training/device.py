@@ -23,6 +23,7 @@ from spot_core.geometry import read_model_config
 from spot_core.training.job import TrainingJob
 from spot_core.training.preflight import Room
 from spot_core.training.rope import fix_frequencies
+from spot_core.training.weights import check_tensors, saved_shapes
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +109,7 @@ def load_policy(job: TrainingJob, kernel: str, place: Place) -> PreTrainedModel:
         kernel: what computes attention.
 
     Raises:
-        InputError: the folder lacks weights of the model, which would be random.
+        InputError: the folder lacks weights of the model, which would be random, or has others than would be saved.
     """
     disable_progress_bar()  # the log is a file
     sharded: AbstractContextManager[None] = nullcontext()
@@ -127,6 +128,8 @@ def load_policy(job: TrainingJob, kernel: str, place: Place) -> PreTrainedModel:
             output_loading_info=True,
         )
     _refuse_missing(info, job.model_path)
+    model.unexpected_tensors = set(info["unexpected_keys"])
+    check_tensors(job.model_path, saved_shapes(model), model)
     fix_frequencies(model, job.settings.context_length)
     return model.eval().to(place.device)
 

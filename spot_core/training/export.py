@@ -8,7 +8,6 @@ like) stays as it is, and the log says so; so do architectures that version 4 do
 
 import json
 import logging
-import re
 import shutil
 import tempfile
 from fnmatch import fnmatch
@@ -22,7 +21,7 @@ from torch import Tensor
 from transformers import GenerationConfig, PretrainedConfig, PreTrainedModel
 
 from spot_core.errors import InputError
-from spot_core.training.weights import read_tensors, tensor_shapes
+from spot_core.training.weights import not_loaded, read_tensors, tensor_shapes
 
 log = logging.getLogger(__name__)
 
@@ -59,22 +58,12 @@ def export(model: PreTrainedModel, weights: dict[str, Tensor], source: Path, tar
             shutil.copytree(path, temporary / path.name)
         elif path.is_file() and _matches(path, _COPIED) and not _matches(path, _NOT_COPIED):
             shutil.copyfile(path, temporary / path.name)
-    _add_tensors(temporary, source, _not_loaded(model, source) - tensor_shapes(temporary).keys())
+    _add_tensors(temporary, source, not_loaded(model, source) - tensor_shapes(temporary).keys())
     _write(config, temporary / "config.json")
     _name_tokenizer_as_version_4(temporary / "tokenizer_config.json")
     if target.exists():
         shutil.rmtree(target)
     temporary.replace(target)
-
-
-def _not_loaded(model: PreTrainedModel, source: Path) -> set[str]:
-    """Names of tensors of ``source`` that the class of ``model`` says it does without, e.g. layers for speculation."""
-    patterns = [
-        *(model._keys_to_ignore_on_load_unexpected or ()),
-        r"rotary_emb\.inv_freq",
-        r"(^|\.)position_ids$",
-    ]
-    return {name for name in tensor_shapes(source) if any(re.search(pattern, name) for pattern in patterns)}
 
 
 def _add_tensors(folder: Path, source: Path, names: set[str]) -> None:
@@ -91,12 +80,6 @@ def _add_tensors(folder: Path, source: Path, names: set[str]) -> None:
     known = json.loads(index.read_text(encoding="utf-8"))
     known["weight_map"] |= dict.fromkeys(sorted(names), added.name)
     _write(known, index)
-
-
-def tied_names(model: PreTrainedModel) -> set[str]:
-    """Returns the names of the weights of ``model`` that are another's: files may have them or not."""
-    tied = getattr(model, "all_tied_weights_keys", None) or {}
-    return {*tied.keys(), *tied.values()}
 
 
 def _matches(path: Path, patterns: tuple[str, ...]) -> bool:

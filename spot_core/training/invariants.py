@@ -14,7 +14,6 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -24,14 +23,12 @@ from spot_core.errors import EngineError, InputError
 from spot_core.training.job import TrainingJob
 from spot_core.training.pairs import Pair
 from spot_core.training.rows import RowForm, collate
-from spot_core.training.weights import tensor_shapes
 
 log = logging.getLogger(__name__)
 
 ROUNDING = {"fp32": 1e-4, "bf16": 2e-2}
 """Largest mean difference per token, in nats, that is put down to rounding."""
 
-_FEW_NAMES = 4
 _NEAR = 2  # pairs on each side of a boundary
 
 
@@ -120,35 +117,6 @@ def check_saved(
     except InputError as error:
         raise EngineError(f"saved and trained differ: {error}") from error
     return Finding(len(pairs), largest)
-
-
-def check_tensors(source: Path, checkpoint: Path, tied: set[str]) -> None:
-    """Checks that ``checkpoint`` has the tensors of ``source``, by name and shape.
-
-    Args:
-        tied: names of weights that are another's; they may be in either or not.
-
-    Raises:
-        EngineError: one is missing, new, or has another shape.
-    """
-    wanted, found = tensor_shapes(source), tensor_shapes(checkpoint)
-    problems = [
-        f"{what}: {', '.join(sorted(names)[:_FEW_NAMES])}{f' and {len(names) - _FEW_NAMES} more' * (len(names) > _FEW_NAMES)}"
-        for what, names in (
-            ("missing", wanted.keys() - found.keys() - tied),
-            ("not in the source", found.keys() - wanted.keys() - tied),
-            (
-                "of another shape",
-                {name for name in wanted.keys() & found.keys() if wanted[name] != found[name]},
-            ),
-        )
-        if names
-    ]
-    if problems:
-        raise EngineError(
-            f"saved and trained differ: the checkpoint in {checkpoint} does not have the tensors of {source}: "
-            + "; ".join(problems)
-        )
 
 
 def _compare(

@@ -34,12 +34,11 @@ from spot_core.training.device import (
     load_policy,
     peak_bytes,
 )
-from spot_core.training.export import export, exported_config, tied_names
+from spot_core.training.export import export, exported_config
 from spot_core.training.flops import ModelFlops, measure_peak
 from spot_core.training.invariants import (
     check_alone_and_together,
     check_saved,
-    check_tensors,
     choose_probes,
     probe,
 )
@@ -54,6 +53,7 @@ from spot_core.training.reporting import append_line
 from spot_core.training.rope import boundaries
 from spot_core.training.rows import collate
 from spot_core.training.schedule import learning_rate
+from spot_core.training.weights import check_tensors, tensor_shapes
 from spot_core.training.zero import (
     build_engine,
     build_inference_engine,
@@ -256,7 +256,7 @@ class Trainer:
                     save_adapter(weights, lora, self.job.base_model, self.job.output_dir / "adapter")
                 weights = merge(weights, lora, dtype)
             export(model, weights, self.job.model_path, self.checkpoint_dir)
-            check_tensors(self.job.model_path, self.checkpoint_dir, tied_names(model))
+            check_tensors(self.job.model_path, tensor_shapes(self.checkpoint_dir), model)
         del model, weights
         self.close()
         dist.barrier()

@@ -1,15 +1,20 @@
-"""The tensors in the files of a model folder, by name, without a model."""
+"""The tensors in the files of a model folder, by name, and those that a model will be saved as."""
 
 import json
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import safe_open
-from torch import Tensor
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.core_model_loading import revert_weight_conversion
 
 from spot_core.errors import InputError
+
+_FEW_NAMES = 4
 
 
 def tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
@@ -44,6 +49,75 @@ def read_tensors(folder: Path, names: Collection[str]) -> dict[str, Tensor]:
                 name: value.contiguous() for name, value in _load(path, "cpu").items() if name in names
             }
     return tensors
+
+
+def saved_shapes(model: PreTrainedModel) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes of the tensors that ``model`` is saved as, by their names in the files: transformers splits and
+    renames some on the way. Of weights that are shared one name is among them."""
+    tensors = {
+        name: torch.empty(whole_shape(weight), device="meta") for name, weight in model.named_parameters()
+    }
+    tensors |= {name: torch.empty(buffer.shape, device="meta") for name, buffer in saved_buffers(model)}
+    return {name: tuple(value.shape) for name, value in revert_weight_conversion(model, tensors).items()}
+
+
+def saved_buffers(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """The buffers that a state dict of ``model`` has, by name."""
+    for prefix, module in model.named_modules():
+        for name, buffer in module.named_buffers(recurse=False):
+            if name not in module._non_persistent_buffers_set:
+                yield f"{prefix}.{name}" if prefix else name, buffer
+
+
+def not_loaded(model: PreTrainedModel, source: Path) -> set[str]:
+    """Returns the names of tensors of ``source`` that ``model`` does without, e.g. layers for speculation."""
+    patterns = [
+        *(model._keys_to_ignore_on_load_unexpected or ()),
+        r"rotary_emb\.inv_freq",
+        r"(^|\.)position_ids$",
+    ]
+    names = tensor_shapes(source).keys()
+    ignored = {name for name in names if any(re.search(pattern, name) for pattern in patterns)}
+    return ignored | (getattr(model, "unexpected_tensors", set()) & names)
+
+
+def tied_names(model: PreTrainedModel) -> set[str]:
+    """Returns the names of the weights of ``model`` that are another's: files may have them or not."""
+    tied = getattr(model, "all_tied_weights_keys", None) or {}
+    return {*tied.keys(), *tied.values()}
+
+
+def whole_shape(weight: Tensor) -> torch.Size:
+    """Of the whole weight, of which this rank may have a shard."""
+    shape: torch.Size = getattr(weight, "ds_shape", weight.shape)
+    return shape
+
+
+def check_tensors(source: Path, saved: Mapping[str, tuple[int, ...]], model: PreTrainedModel) -> None:
+    """Checks that what is saved of ``model``, or will be, has the tensors of ``source``, by name and shape.
+
+    Of weights that are shared either may have one name or all; what ``model`` did not load is copied and may be missing.
+
+    Raises:
+        InputError: one is missing, new, or has another shape.
+    """
+    wanted = tensor_shapes(source)
+    optional = tied_names(model) | not_loaded(model, source)
+    problems = {
+        "missing": wanted.keys() - saved.keys() - optional,
+        "not in the source": saved.keys() - wanted.keys() - optional,
+        "of another shape": {n for n in wanted.keys() & saved.keys() if wanted[n] != saved[n]},
+    }
+    found = [
+        f"{what}: {', '.join(sorted(names)[:_FEW_NAMES])}" + (" …" if len(names) > _FEW_NAMES else "")
+        for what, names in problems.items()
+        if names
+    ]
+    if found:
+        raise InputError(
+            f"saved and trained differ: a checkpoint of this {model.config.model_type} model does not have the tensors of "
+            f"{source}: {'; '.join(found)}. Does config.json there belong to the weights?"
+        )
 
 
 def _load(path: Path, device: str) -> dict[str, Tensor]:

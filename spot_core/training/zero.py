@@ -18,6 +18,7 @@ from transformers.integrations import HfDeepSpeedConfig
 from spot_core.config.train import TrainConfig
 from spot_core.training.device import Place
 from spot_core.training.preflight import REDUCE_BUCKET_ELEMENTS
+from spot_core.training.weights import saved_buffers, whole_shape
 
 
 def engine_config(settings: TrainConfig, trained: int = REDUCE_BUCKET_ELEMENTS) -> dict[str, Any]:
@@ -83,8 +84,8 @@ def build_engine(
     _join_deepspeed(place)
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     groups = [
-        {"params": [p for p in trained if len(_shape(p)) >= 2], "weight_decay": settings.weight_decay},
-        {"params": [p for p in trained if len(_shape(p)) < 2], "weight_decay": 0.0},
+        {"params": [p for p in trained if len(whole_shape(p)) >= 2], "weight_decay": settings.weight_decay},
+        {"params": [p for p in trained if len(whole_shape(p)) < 2], "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW(
         [group for group in groups if group["params"]],
@@ -92,7 +93,7 @@ def build_engine(
         betas=settings.betas,
         fused=True,
     )
-    config = engine_config(settings, sum(_shape(parameter).numel() for parameter in trained))
+    config = engine_config(settings, sum(whole_shape(parameter).numel() for parameter in trained))
     config["checkpoint"] = {"load_universal": universal}
     engine, *_ = deepspeed.initialize(
         model=module, optimizer=optimizer, config=config, dist_init_required=False
@@ -160,26 +161,12 @@ def full_weights(
                 if keep:
                     weights[name] = _to_host(parameter, dtype)
     if keep:
-        weights |= {name: _to_host(buffer, None) for name, buffer in _saved_buffers(model)}
+        weights |= {name: _to_host(buffer, None) for name, buffer in saved_buffers(model)}
     return weights
-
-
-def _saved_buffers(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """The buffers that a state dict of ``model`` has."""
-    for prefix, module in model.named_modules():
-        for name, buffer in module.named_buffers(recurse=False):
-            if name not in module._non_persistent_buffers_set:
-                yield f"{prefix}.{name}" if prefix else name, buffer
 
 
 def _to_host(weight: Tensor, dtype: torch.dtype | None) -> Tensor:
     return weight.detach().to("cpu", dtype or weight.dtype).contiguous().clone()
-
-
-def _shape(parameter: nn.Parameter) -> torch.Size:
-    """Of the whole parameter, of which this rank may have a shard."""
-    shape: torch.Size = getattr(parameter, "ds_shape", parameter.shape)
-    return shape
 
 
 def _join_deepspeed(place: Place) -> None:

@@ -213,7 +213,7 @@ def test_a_model_of_which_only_the_text_part_would_be_trained_is_refused(tmp_pat
         check_model(SpotConfig.from_profile("demo", model={"path": str(tmp_path)}), tmp_path)
 
 
-def test_weights_that_are_missing_are_refused_before_they_are_random(tmp_path: Path) -> None:
+def test_missing_weights_are_refused_before_they_are_random_and_others_taken_over(tmp_path: Path) -> None:
     source = write_family("qwen3", tmp_path / "source")
     tensors = load_file(source / "model.safetensors")
     del tensors["model.layers.1.mlp.up_proj.weight"]
