@@ -108,7 +108,13 @@ def test_the_recipe_completes(pipeline, teacher, qwen3_model, tmp_path, attempt)
         "extends": "qwen3-8b",
         "model": {"path": str(qwen3_model)},
         "questions": questions("math_model_solutions.jsonl", response="response"),
-        "engine": {"max_model_len": 4096, "concurrency": IN_FLIGHT, "cpu_kvcache_gib": 2},
+        # float32 and few tokens: what takes its time on a CPU are logits of a whole vocabulary, in bf16 most.
+        "engine": {
+            "dtype": "float32",
+            "max_model_len": 4096,
+            "concurrency": IN_FLIGHT,
+            "cpu_kvcache_gib": 2,
+        },
         "rollout": {"max_new_tokens": 2048},
         "filter": {"keep": "all", "max_failures": 16},
         "rectify": {
@@ -118,11 +124,11 @@ def test_the_recipe_completes(pipeline, teacher, qwen3_model, tmp_path, attempt)
         "train": {
             "context_length": 4096,
             "batch_size": 8,
-            "epochs": 1,  # two steps: what takes its time on a CPU are logits of a whole vocabulary
+            "epochs": 1,
             "checkpoint_every_steps": 1,
-            "precision": "fp32",  # bf16 is many times slower there
+            "precision": "fp32",
         },
-        "evaluate": {"max_new_tokens": 64, "samples": 2, "datasets": sets},
+        "evaluate": {"max_new_tokens": 16, "samples": 2, "datasets": sets},
     }
     profile = tmp_path / "qwen3-small.yaml"
     profile.write_text(yaml.safe_dump(recipe))
