@@ -221,8 +221,14 @@ def _oracle_cost(
 
 
 def _estimate_memory(plan: Plan, model_path: Path | None) -> None:
-    described, train = describe_model(plan.config.model, model_path), plan.config.train
-    if described is None:
+    train, trusted = plan.config.train, plan.config.model.trust_remote_code
+    try:
+        described = describe_model(plan.config.model, model_path)
+        model = None if described is None else Geometry.of(described, trust_remote_code=trusted)
+    except (ConfigError, InputError) as error:
+        plan.memory = f"unknown: {error}"
+        return
+    if model is None:
         plan.memory = "unknown: the model is not at hand (set model.architecture to estimate it all the same)"
         return
     gpus = list_gpus()
@@ -234,7 +240,6 @@ def _estimate_memory(plan: Plan, model_path: Path | None) -> None:
     if gpus and train.ranks == "auto":
         counts = (len(gpus),)
     settings = [train.model_copy(update={"ranks": ranks}) for ranks in counts]
-    model = Geometry.of(described, trust_remote_code=plan.config.model.trust_remote_code)
     plan.memory = "\n".join(
         f"{one.nodes * one.ranks} {'GPU' if on_gpu else 'rank'}{'s' if one.world_size > 1 else ''}: "
         f"{estimate_worst_case(model, one, on_gpu=on_gpu)}"

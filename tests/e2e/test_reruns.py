@@ -267,7 +267,8 @@ def test_a_retried_run_waits_for_the_stage_that_outlived_it(day: Day):
     day.teacher.seconds = 0
 
 
-@mostly_in_subflows
+@pytest.mark.slow
+@pytest.mark.parametrize("day", ["subflows", "deployments"], indirect=True)
 def test_deleting_the_prefect_database_loses_no_artifact(day: Day):
     before = day.pipeline.made()
     assert day.pipeline.command("spot", "down").returncode == 0

@@ -46,6 +46,7 @@ def make_limit(pipeline: Pipeline, name: str) -> None:
     assert made.returncode == 0, made.stdout + made.stderr
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_share_what_is_the_same_and_ask_for_nothing_twice(
     pipeline: Pipeline, teacher: FakeOpenAI, tmp_path: Path
 ):

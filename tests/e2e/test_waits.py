@@ -76,7 +76,8 @@ def failures_in(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "failures.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("stages", ["subflows", pytest.param("deployments", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("stages", ["subflows", "deployments"])
 def test_a_run_waits_for_edits_takes_them_sends_a_wrong_one_back_and_completes(
     pipeline: Pipeline, imported: dict, teacher: FakeOpenAI, tmp_path: Path, stages: str
 ):

@@ -54,6 +54,15 @@ HARD = (
     "llama, pickled",
 )
 """Those in which something was lost once."""
+NOT_TRAINED = (
+    "vision_tower",
+    "multi_modal_projector",
+    "e_score_correction_bias",
+    "layer_scalar",
+    "layers.61.",
+    ".xielu",
+)
+"""Parts of names: towers that text does not pass through, buffers, layers that are not loaded."""
 TRAINED = [name for name, family in ZOO.items() if not family.refused]
 
 
@@ -139,8 +148,11 @@ def check_trained(trained: Trained, name: str) -> None:
         assert not [one for one in missing if not one.name.endswith(".index.json")], missing
         assert tensor_shapes(checkpoint) == tensor_shapes(source)
         _check_loads_alike(source, checkpoint)
-        if what == "lora":
-            changed = changed_tensors(source, checkpoint)
+        changed = changed_tensors(source, checkpoint)
+        if what == "full":
+            kept = tensor_shapes(source).keys() - changed
+            assert not [one for one in kept if not any(part in one for part in NOT_TRAINED)], kept
+        else:
             targets = ZOO[name].lora
             assert changed and all("weight" in one for one in changed)
             assert not targets or all(any(target in one for target in targets) for one in changed)
