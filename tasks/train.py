@@ -14,7 +14,8 @@ from tasks.publish import publish
 def compute_reference(run_name: str, store: str) -> None:
     """Computes log π_ref of every pair, once per model and pairs."""
     with progress_artifact("reference-progress", unit="pairs") as progress:
-        stages.compute_reference(Run.open(store, run_name), progress)
+        artifact = stages.compute_reference(Run.open(store, run_name), progress)
+    publish("reference", pages.reference(artifact))
 
 
 @task(name="train policy", **PATIENT)

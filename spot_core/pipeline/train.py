@@ -26,7 +26,7 @@ from spot_core.training.watchers import Show, require_watchers, watching
 log = logging.getLogger(__name__)
 
 REFERENCE_VERSION = 2
-TRAIN_VERSION = 2
+TRAIN_VERSION = 3
 CHECKPOINT = "checkpoint"
 ADAPTER = "adapter"
 _PAIR_COLUMNS = ["question_id", "sample", "prompt_token_ids", "response_token_ids", "rectified_token_ids"]

@@ -49,15 +49,52 @@ def rollout(artifact: Artifact) -> str:
     return f"# Rollout\n\n{figures}\n\n## Examples\n\n{examples}{footer(artifact)}"
 
 
+def reference(artifact: Artifact) -> str:
+    """The figures of the reference pass, and tokens of the edits that the reference model hardly ever writes."""
+    parts = ["# Reference log-probs", _figures(artifact)]
+    if rows := artifact.statistics["unlikely_tokens"]:
+        header = ["token", "unlikely in", "of the y⁺ that have it", "median log-prob", "for example"]
+        found = [
+            (
+                repr(row["token"]),
+                row["pairs"],
+                row["standing"],
+                f"{row['median_logprob']:.1f} nats",
+                f"{row['question_id']}, sample {row['sample']}",
+            )
+            for row in rows
+        ]
+        parts.append(
+            "> **Tokens of the rectified responses that the reference model hardly ever writes**: training would teach "
+            "them. Are they how this model writes and ends its turns?"
+        )
+        parts.append(table(header, found))
+    return "\n\n".join(parts) + footer(artifact)
+
+
 def training(artifact: Artifact) -> str:
-    """Loss and rewards over the steps."""
+    """Loss and rewards over the steps, and whether the checkpoint is what was trained."""
     columns = artifact.table().to_pydict()
     curves = plots.training_curves(
         columns["step"], columns["loss"], columns["reward_chosen"], columns["reward_rejected"]
     )
-    figures = table(["figure", "value"], artifact.statistics.items())
-    where = f"Checkpoint: `{artifact.file('checkpoint')}`"
-    return f"# Trained\n\n{curves}\n\n{figures}\n\n{where}{footer(artifact)}"
+    found = artifact.statistics["invariants"]["saved and trained"]
+    share = found["share_of_change"]
+    where = [
+        f"Checkpoint: `{artifact.file('checkpoint')}`",
+        f"Loaded again, it has the weights that training ended with; over {found['pairs']} pairs its log-probs differ from those of "
+        f"the trained policy by at most {found['largest_difference']:.2g} nats per token"
+        + ("." if share is None else f", and have {percent(share)} of the change that training made."),
+    ]
+    return "\n\n".join(["# Trained", curves, _figures(artifact), *where]) + footer(artifact)
+
+
+def _figures(artifact: Artifact) -> str:
+    """The statistics that are one number or word."""
+    rows = [
+        (name, value) for name, value in artifact.statistics.items() if not isinstance(value, dict | list)
+    ]
+    return table(["figure", "value"], rows)
 
 
 def evaluation(datasets: tuple[EvaluationSet, ...], artifacts: dict[str, Artifact]) -> str:

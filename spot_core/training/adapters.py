@@ -8,6 +8,7 @@ fp32 copies, and those are what is merged and saved.
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from transformers import PreTrainedModel
 
 from spot_core.config.train import ALL_LINEAR, LoraConfig
 from spot_core.errors import ConfigError
-from spot_core.training.weights import whole_shape
+from spot_core.training.weights import whole, whole_shape
 
 _BASE, _A, _B = ".base_layer.", ".lora_A.default.", ".lora_B.default."
 
@@ -70,9 +71,10 @@ def targets(model: PreTrainedModel, lora: LoraConfig) -> list[str]:
             "could be put: train without LoRA"
         )
     if unknown := sorted(wanted - linear):
+        or_all = "" if _fused_experts(model) else f", or give {ALL_LINEAR}"
         raise ConfigError(
             f"train.lora.target_modules names {', '.join(unknown)}: this model ({model.config.model_type}) can "
-            f"have adapters at {', '.join(sorted(linear))}, or give {ALL_LINEAR}"
+            f"have adapters at {', '.join(sorted(linear))}{or_all}"
         )
     return sorted(wanted)
 
@@ -100,26 +102,84 @@ def _not_possible(model: PreTrainedModel, names: list[str], reason: str) -> str:
     )
 
 
-def merge(weights: dict[str, Tensor], lora: LoraConfig, dtype: torch.dtype) -> dict[str, Tensor]:
-    """Returns the weights of the plain model in ``dtype``, named as it names them.
+def merge(
+    weights: dict[str, Tensor], lora: LoraConfig, dtype: torch.dtype, read_as: torch.dtype
+) -> tuple[dict[str, Tensor], dict[str, float]]:
+    """Returns the weights of the plain model in ``dtype``, named as it names them, and how much of each update is left
+    in them after rounding, by the weight's name: 1 is all, and less if it is small beside the weight.
 
     ``weights`` are those of a model with adapters, by name; it is emptied of the plain ones on the way, so that
     the model is in memory only once.
+
+    Args:
+        read_as: number format in which the result is loaded.
     """
-    merged = {}
+    merged: dict[str, Tensor] = {}
+    left: dict[str, float] = {}
     for name in [name for name in weights if not is_adapter(name)]:
-        weight = weights.pop(name)
+        plain, target = weights.pop(name), name.replace(_BASE, ".")
         layer, is_wrapped, kind = name.partition(_BASE)
+        merged[target] = plain.to(dtype).contiguous()
         if is_wrapped and kind == "weight":
             product = weights[f"{layer}{_B}weight"].float() @ weights[f"{layer}{_A}weight"].float()
-            weight = weight.float() + (lora.alpha / lora.rank) * product
-        merged[name.replace(_BASE, ".")] = weight.to(dtype).contiguous()
-    return merged
+            update = (lora.alpha / lora.rank) * product
+            merged[target] = (plain.float() + update).to(dtype).contiguous()
+            kept = merged[target].to(read_as).float() - plain.float()
+            left[target] = float((update * kept).sum() / update.square().sum()) if update.any() else 1.0
+    return merged, left
 
 
 def is_adapter(name: str) -> bool:
     """True for the name of an adapter's weight."""
     return _A in name or _B in name
+
+
+def plain_name(name: str) -> str | None:
+    """Name in the plain model of a weight that merging leaves as it is; None for an adapter and for what is adapted."""
+    return None if is_adapter(name) or name.endswith(f"{_BASE}weight") else name.replace(_BASE, ".")
+
+
+@dataclass(frozen=True)
+class Update:
+    """What an adapter adds to a weight W, as PEFT computes it: ΔW = scale · B A."""
+
+    down: Tensor  # A: (rank, in) float64
+    up: Tensor  # B: (out, rank) float64
+    scale: float
+    before: float  # ⟨W, ΔW⟩
+
+    def share_in(self, weight: Tensor) -> float:
+        """Returns how much of ΔW has been added to W in ``weight``: its least-squares factor; 1 if there is no ΔW."""
+        size = self.scale**2 * float(((self.up.mT @ self.up) * (self.down @ self.down.mT)).sum())
+        return (self._product(weight) - self.before) / size if size else 1.0
+
+    def _product(self, weight: Tensor) -> float:
+        """⟨weight, ΔW⟩, without making ΔW."""
+        return self.scale * float(((self.up.mT @ weight.to(self.up)) * self.down).sum())
+
+
+def read_updates(model: nn.Module) -> dict[str, Update]:
+    """Returns the update of each adapted weight, by its name in the plain model. All ranks must call it."""
+    import peft  # noqa: PLC0415
+
+    updates: dict[str, Update] = {}
+    for name, layer in model.named_modules():
+        if isinstance(layer, peft.tuners.lora.LoraLayer):
+            down, up, base = layer.lora_A.default.weight, layer.lora_B.default.weight, layer.base_layer.weight
+            with whole(down, up, base), torch.no_grad():
+                update = Update(down.double().clone(), up.double().clone(), layer.scaling["default"], 0.0)
+                updates[f"{name}.weight"] = replace(update, before=update._product(base))
+    return updates
+
+
+def shares_of_updates(model: nn.Module, updates: Mapping[str, Update]) -> dict[str, float]:
+    """Returns how much of each of ``updates`` is in the weights of a plain model. All ranks must call it."""
+    shares: dict[str, float] = {}
+    for name, update in updates.items():
+        weight = model.get_parameter(name)
+        with whole(weight), torch.no_grad():
+            shares[name] = update.share_in(weight)
+    return shares
 
 
 def save_adapter(

@@ -21,7 +21,7 @@ from torch import Tensor
 from transformers import GenerationConfig, PretrainedConfig, PreTrainedModel
 
 from spot_core.errors import InputError
-from spot_core.training.weights import not_loaded, read_tensors, tensor_shapes
+from spot_core.training.weights import not_loaded, read_tensors, saved_buffers, tensor_shapes
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,8 @@ _NAMES_OF_GPT_NEOX = {"rope_theta": "rotary_emb_base", "partial_rotary_factor": 
 
 
 def export(model: PreTrainedModel, weights: dict[str, Tensor], source: Path, target: Path) -> None:
-    """Writes ``weights`` as safetensors to the folder ``target``, with config and tokenizer of ``source``.
+    """Writes ``weights`` as safetensors to the folder ``target``, with config and tokenizer of ``source``. Buffers that
+    belong to ``model`` (routers' biases, say) are added, in their own format.
 
     The folder appears whole or not at all; one that is there is replaced.
 
@@ -51,6 +52,7 @@ def export(model: PreTrainedModel, weights: dict[str, Tensor], source: Path, tar
         shutil.rmtree(temporary)
     # The source's own file is copied below: transformers refuses to write some that published models have.
     model.generation_config = GenerationConfig()
+    weights |= {name: buffer.cpu().clone() for name, buffer in saved_buffers(model)}
     model.save_pretrained(temporary, state_dict=weights, max_shard_size="5GB")  # may empty ``weights``
     (temporary / "generation_config.json").unlink(missing_ok=True)
     for path in sorted(source.iterdir()):
@@ -171,11 +173,16 @@ def _gives(config: dict[str, Any], live: PretrainedConfig) -> bool:
 
 
 def _differences(config: dict[str, Any], live: PretrainedConfig) -> list[tuple[str, Any, Any]]:
-    """Returns name, value read and value wanted of what differs from ``live`` if ``config`` is read."""
+    """What differs from ``live`` if the content ``config`` of a config.json is read."""
     with tempfile.TemporaryDirectory() as folder:
         _write(config, Path(folder, "config.json"))
-        read = type(live).from_json_file(Path(folder, "config.json")).to_dict()
-    pairs = ((name, _decisive(read.get(name)), _decisive(value)) for name, value in live.to_dict().items())
+        return differences(type(live).from_json_file(Path(folder, "config.json")), live)
+
+
+def differences(read: PretrainedConfig, live: PretrainedConfig) -> list[tuple[str, Any, Any]]:
+    """Returns name, value read and value wanted of what decides what a model computes, and differs."""
+    values = read.to_dict()
+    pairs = ((name, _decisive(values.get(name)), _decisive(value)) for name, value in live.to_dict().items())
     return [pair for pair in pairs if pair[0] not in _BOOKKEEPING and pair[1] != pair[2]]
 
 

@@ -4,32 +4,46 @@ Alone and together: a pair has the same log-probs by itself and in a forward pas
 longest among them, and two passes are equal. What breaks it: dropout or noise that is on, positions or rotary
 frequencies that depend on the neighbours, attention across sequences.
 
-Saved and trained: the checkpoint has the tensors of the source, by name and shape, and, loaded again, gives the
-log-probs that training ended with. What breaks it: tensors that are not saved, adapters that are merged wrongly, a
-configuration that says something else.
+Saved and trained: the checkpoint has the tensors of the source, by name and shape; loaded again, it has the weights
+that training ended with, bit for bit (but where adapters were merged), and gives the log-probs that training ended with,
+with all of the change that training made. What breaks it: tensors that are not saved, or of another step, adapters that
+are merged wrongly, a configuration that says something else.
 """
 
 import json
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Self
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from transformers import PretrainedConfig, PreTrainedModel
 
 from spot_core.config.train import TrainConfig
 from spot_core.errors import EngineError, InputError
+from spot_core.training.adapters import Update, plain_name, read_updates, shares_of_updates
+from spot_core.training.device import DTYPES
+from spot_core.training.export import differences
 from spot_core.training.job import TrainingJob
 from spot_core.training.pairs import Pair
-from spot_core.training.rows import RowForm, collate
+from spot_core.training.rows import RowBatch, RowForm, collate
+from spot_core.training.weights import checksums
 
 log = logging.getLogger(__name__)
 
 ROUNDING = {"fp32": 1e-4, "bf16": 2e-2}
-"""Largest mean difference per token, in nats, that is put down to rounding."""
+"""Largest mean difference per token, in nats, that is put down to rounding of another order of operations."""
+REPEATED = {"fp32": 1e-4, "bf16": 5e-3}
+"""The same, where the same operations are done again: nothing differs on a CPU, and hardly anything on a GPU."""
+SHARE = 0.25
+"""Of the change of log-probs: it is said if more than that is lost in rounding."""
+SHARE_OF_UPDATE = 0.05
+"""How far the share of an adapter's update that a weight has may be from what rounding leaves."""
 
 _NEAR = 2  # pairs on each side of a boundary
+_CERTAIN = 4  # standard errors
 
 
 @dataclass(frozen=True)
@@ -38,6 +52,8 @@ class Finding:
 
     pairs: int
     largest_difference: float
+    share_of_change: float | None = None
+    """How much of the change of log-probs that training made a checkpoint has, 1 being all; None: there was none."""
 
     def record(self, job: TrainingJob, name: str) -> None:
         """Adds it to what the statistics of the job's artifact say."""
@@ -47,6 +63,8 @@ class Finding:
         log.info(
             "%s: %d pairs, largest difference %.2g nats per token", name, self.pairs, self.largest_difference
         )
+        if self.share_of_change is not None:
+            log.info("%s: %.3g %% of the change of log-probs", name, 100 * self.share_of_change)
 
 
 def choose_probes(pairs: Sequence[Pair], boundaries: Sequence[int] = ()) -> list[int]:
@@ -65,73 +83,181 @@ def choose_probes(pairs: Sequence[Pair], boundaries: Sequence[int] = ()) -> list
 
 
 @torch.no_grad()
-def probe(logprobs: nn.Module, pairs: Sequence[Pair], form: RowForm, device: torch.device) -> list[float]:
-    """Returns log π of y⁺ and y⁻ of each of ``pairs``, every pair in a pass of its own. All ranks must call it."""
-    return [value for pair in pairs for value in logprobs(collate([pair], ((0,),), form).to(device)).tolist()]
+def probe(logprobs: nn.Module, pairs: Sequence[Pair], form: RowForm, device: torch.device) -> list[Tensor]:
+    """Returns the log-probs of y⁺ and y⁻ of each of ``pairs`` by token, every pair in a pass of its own. All ranks must
+    call it."""
+    return [
+        values
+        for pair in pairs
+        for values in _by_response(logprobs, collate([pair], ((0,),), form).to(device))
+    ]
 
 
 @torch.no_grad()
-def check_alone_and_together(
-    logprobs: nn.Module, pairs: Sequence[Pair], form: RowForm, settings: TrainConfig, device: torch.device
+def check_alone_and_together(  # noqa: PLR0917
+    logprobs: nn.Module,
+    pairs: Sequence[Pair],
+    alone: Sequence[Tensor],
+    form: RowForm,
+    settings: TrainConfig,
+    device: torch.device,
 ) -> Finding:
     """Checks that each of ``pairs`` has the log-probs in a pass with the others that it has alone, and has them twice.
 
     All ranks must call it, with the same pairs.
 
+    Args:
+        alone: what `probe` gives for ``pairs``.
+
     Raises:
         InputError: it has not: the model cannot be trained so; with the pair.
     """
-    alone = probe(logprobs, pairs, form, device)
     shortest = min(range(len(pairs)), key=lambda index: pairs[index].longest)
     again = probe(logprobs, [pairs[shortest]], form, device)
-    limit, twice = ROUNDING[settings.precision], alone[2 * shortest : 2 * shortest + 2]
+    twice = alone[2 * shortest : 2 * shortest + 2]
     where = "in two passes over the same tokens"
+    limit = REPEATED[settings.precision]
     _compare([pairs[shortest]], twice, again, limit=limit, where=where, cause="something in it is random")
     # All in one row, and the shortest once more in a row that is padded to that one.
-    batch = collate(pairs, (tuple(range(len(pairs))), (shortest,)), form).to(device)
-    together = logprobs(batch).tolist()
+    together = _by_response(
+        logprobs, collate(pairs, (tuple(range(len(pairs))), (shortest,)), form).to(device)
+    )
     where, cause = "alone and in a pass with other pairs", "what it computes depends on the neighbours"
-    members = [*pairs, pairs[shortest]]
+    members, limit = [*pairs, pairs[shortest]], ROUNDING[settings.precision]
     largest = _compare(members, [*alone, *twice], together, limit=limit, where=where, cause=cause)
     return Finding(len(pairs), largest)
 
 
-def check_saved(
-    pairs: Sequence[Pair], ended: Sequence[float], saved: Sequence[float], settings: TrainConfig
-) -> Finding:
-    """Checks that a checkpoint gives the log-probs of ``pairs`` that training ended with.
+@dataclass(frozen=True)
+class Trained:
+    """What training ended with, for a checkpoint to be compared with."""
 
-    Raises:
-        EngineError: it does not.
-    """
-    exact = settings.precision == settings.save_dtype == "fp32"
-    try:
-        largest = _compare(
-            pairs,
-            ended,
-            saved,
-            limit=ROUNDING["fp32" if exact else "bf16"],
-            where="at the end of training and from the saved checkpoint",
-            cause="the checkpoint is not what was trained, and must not be used",
-        )
-    except InputError as error:
-        raise EngineError(f"saved and trained differ: {error}") from error
-    return Finding(len(pairs), largest)
+    config: PretrainedConfig
+    checksums: dict[str, int]
+    """Of every buffer, and of every weight that has no adapter, as a checkpoint gives it, by name."""
+    updates: dict[str, Update]
+    """What adapters add to the other weights."""
+    started: list[Tensor]
+    """Log-probs of the probes before training, by token; and after it:"""
+    ended: list[Tensor]
+
+    @classmethod
+    def of(
+        cls, model: PreTrainedModel, settings: TrainConfig, started: list[Tensor], ended: list[Tensor]
+    ) -> Self:
+        """Reads ``model`` at the end of training. All ranks must call it."""
+        updates = {} if settings.lora is None else read_updates(model)
+        return cls(model.config, _plain_checksums(model, settings), updates, started, ended)
+
+    def check(
+        self,
+        model: PreTrainedModel,
+        saved: Sequence[Tensor],
+        left_by_rounding: Mapping[str, float],
+        pairs: Sequence[Pair],
+        settings: TrainConfig,
+    ) -> Finding:
+        """Checks that ``model``, loaded from the checkpoint, is what was trained. All ranks must call it.
+
+        Args:
+            saved: its log-probs of the probes ``pairs``, by token.
+            left_by_rounding: how much of each update is in the merged weights, 1 being all.
+
+        Raises:
+            EngineError: it is not.
+        """
+        self._check_config_and_weights(model, left_by_rounding, settings)
+        largest = self._check_logprobs(saved, pairs, settings)
+        share, error = _share_of_change(self.started, self.ended, saved)
+        if share is not None and settings.save_dtype == "bf16" and 1 - share > max(SHARE, _CERTAIN * error):
+            log.warning(
+                "the saved checkpoint has %.0f %% of the change of log-probs that training made: the rest is lost in "
+                "rounding to bf16. train.save_dtype = fp32 keeps all of it",
+                100 * share,
+            )
+        return Finding(len(pairs), largest, share)
+
+    def _check_config_and_weights(
+        self, model: PreTrainedModel, left_by_rounding: Mapping[str, float], settings: TrainConfig
+    ) -> None:
+        if different := differences(model.config, self.config):
+            name, read, value = different[0]
+            raise _differ(f"config.json gives {name} = {read!r}, and {value!r} was trained")
+        sums = _plain_checksums(model, settings)
+        if other := sorted(name for name, value in self.checksums.items() if sums.get(name) != value):
+            raise _differ(
+                f"{len(other)} of {len(self.checksums)} weights of the checkpoint are not those that training ended with, "
+                f"{other[0]} among them"
+            )
+        for name, share in shares_of_updates(model, self.updates).items():
+            if not abs(share - left_by_rounding[name]) <= SHARE_OF_UPDATE:
+                raise _differ(
+                    f"{name} has {100 * share:.3g} % of what its adapter adds, where rounding leaves "
+                    f"{100 * left_by_rounding[name]:.3g} %"
+                )
+
+    def _check_logprobs(self, saved: Sequence[Tensor], pairs: Sequence[Pair], settings: TrainConfig) -> float:
+        if settings.lora is None and settings.precision == settings.save_dtype:
+            limit = REPEATED[settings.precision]
+        elif settings.precision == settings.save_dtype == "fp32":
+            limit = ROUNDING["fp32"]
+        else:  # weights were rounded in between, and a router may choose other experts
+            limit = math.inf
+        where = "at the end of training and from the checkpoint"
+        try:
+            return _compare(pairs, self.ended, saved, limit=limit, where=where, cause="it is another model")
+        except InputError as error:
+            raise _differ(str(error)) from error
+
+
+def _differ(what: str) -> EngineError:
+    return EngineError(
+        f"saved and trained differ: {what}. The checkpoint is not what was trained, and must not be used"
+    )
+
+
+def _plain_checksums(model: PreTrainedModel, settings: TrainConfig) -> dict[str, int]:
+    """Checksums of all but adapters and what they adapt, by name in the plain model, as they are when a checkpoint is
+    loaded."""
+    dtypes = [DTYPES[name] for name in (settings.save_dtype, settings.precision)]
+    named = ((plain_name(name), value) for name, value in checksums(model, dtypes).items())
+    return {name: value for name, value in named if name is not None}
+
+
+def _share_of_change(
+    started: Sequence[Tensor], ended: Sequence[Tensor], saved: Sequence[Tensor]
+) -> tuple[float | None, float]:
+    """Returns the least-squares factor between the changes of log-probs, by token, from ``started`` to ``ended`` and to
+    ``saved``, and its standard error; None if nothing changed."""
+    before = torch.cat(list(started))
+    change, kept = torch.cat(list(ended)) - before, torch.cat(list(saved)) - before
+    size = change.square().sum()
+    if size == 0:
+        return None, 0.0
+    share = (change * kept).sum() / size
+    error = ((kept - share * change).square().mean() / size).sqrt()
+    return float(share), float(error)
+
+
+def _by_response(logprobs: nn.Module, batch: RowBatch) -> list[Tensor]:
+    """Returns the log-probs of each response of ``batch``, by token, on the CPU."""
+    values = logprobs(batch, by_token=True)[batch.path_edge].cpu()
+    return list(values.split(batch.path_sequence.bincount(minlength=batch.sequences).tolist()))
 
 
 def _compare(
     pairs: Sequence[Pair],
-    one: Sequence[float],
-    other: Sequence[float],
+    one: Sequence[Tensor],
+    other: Sequence[Tensor],
     *,
     limit: float,
     where: str,
     cause: str,
 ) -> float:
-    """Returns the largest difference per token; ``one`` and ``other`` have y⁺ and y⁻ of each pair in turn."""
+    """Returns the largest difference per token; ``one`` and ``other`` have y⁺ and y⁻ of each pair in turn, by token."""
     largest = 0.0
-    tokens = [len(ids) for pair in pairs for ids in (pair.chosen, pair.rejected)]
-    for number, (a, b, count) in enumerate(zip(one, other, tokens, strict=True)):
+    for number, (by_token, others) in enumerate(zip(one, other, strict=True)):
+        a, b, count = float(by_token.sum()), float(others.sum()), len(by_token)
         difference = abs(a - b) / count
         if not difference <= limit:  # also NaN
             pair = pairs[number // 2]

@@ -16,7 +16,7 @@ from spot_core.artifacts.schemas import REFERENCE
 from spot_core.errors import EngineError, InputError
 from spot_core.training.attention import attention_kernel
 from spot_core.training.device import Place, gather, load_config, load_policy
-from spot_core.training.invariants import check_alone_and_together, choose_probes
+from spot_core.training.invariants import check_alone_and_together, choose_probes, probe
 from spot_core.training.job import TrainingJob
 from spot_core.training.layout import choose_layout
 from spot_core.training.logprobs import SequenceLogProbs
@@ -55,7 +55,8 @@ def compute_reference(job: TrainingJob, pairs: Sequence[Pair], place: Place) -> 
         logprobs = build_inference_engine(logprobs, job.settings, place)
     _check_agreement(logprobs, model, min(pairs, key=lambda pair: pair.longest), layout.form, job, place)
     probes = [pairs[index] for index in choose_probes(pairs, boundaries(model.config))]
-    finding = check_alone_and_together(logprobs, probes, layout.form, job.settings, place.device)
+    alone = probe(logprobs, probes, layout.form, place.device)
+    finding = check_alone_and_together(logprobs, probes, alone, layout.form, job.settings, place.device)
     if place.is_first:
         finding.record(job, "alone and together")
 

@@ -37,8 +37,8 @@ from spot_core.training.device import (
 from spot_core.training.export import export, exported_config
 from spot_core.training.flops import ModelFlops, measure_peak
 from spot_core.training.invariants import (
+    Trained,
     check_alone_and_together,
-    check_saved,
     choose_probes,
     probe,
 )
@@ -101,7 +101,10 @@ class Trainer:
         universal = self.found is not None and self.found.universal
         self.engine = build_engine(SequenceLogProbs(model), self.settings, place, universal=universal)
         self.probes = [pairs[index] for index in choose_probes(pairs, boundaries(model.config))]
-        found = check_alone_and_together(self.engine, self.probes, layout.form, self.settings, place.device)
+        self.started = probe(self.engine, self.probes, layout.form, place.device)
+        found = check_alone_and_together(
+            self.engine, self.probes, self.started, layout.form, self.settings, place.device
+        )
         if place.is_first:
             found.record(job, "alone and together")
         self.delta = objectives.Delta(self.settings)
@@ -248,19 +251,21 @@ class Trainer:
     def _export(self) -> None:
         model, lora = self.engine.module.model, self.settings.lora
         ended = probe(self.engine, self.probes, self.layout.form, self.place.device)
+        trained = Trained.of(model, self.settings, self.started, ended)
         dtype = DTYPES[self.settings.save_dtype]
         weights = full_weights(model, self.settings, None if lora else dtype, keep=self.place.is_first)
+        left_by_rounding: dict[str, float] = {}
         if self.place.is_first:
             if lora is not None:
                 if lora.save_adapter:
                     save_adapter(weights, lora, self.job.base_model, self.job.output_dir / "adapter")
-                weights = merge(weights, lora, dtype)
+                weights, left_by_rounding = merge(weights, lora, dtype, DTYPES[self.settings.precision])
             export(model, weights, self.job.model_path, self.checkpoint_dir)
-            check_tensors(self.job.model_path, tensor_shapes(self.checkpoint_dir), model)
+        left_by_rounding = from_first(self.place, lambda: left_by_rounding)
+        check_tensors(self.job.model_path, tensor_shapes(self.checkpoint_dir), model)
         del model, weights
         self.close()
-        dist.barrier()
-        self._check_checkpoint(ended)
+        self._check_checkpoint(trained, left_by_rounding)
 
     def close(self) -> None:
         """Gives the memory of training back."""
@@ -270,14 +275,15 @@ class Trainer:
             gc.collect()
             torch.cuda.empty_cache()
 
-    def _check_checkpoint(self, ended: Sequence[float]) -> None:
-        """Loads the checkpoint and compares its log-probs with those at the end of training."""
+    def _check_checkpoint(self, trained: Trained, left_by_rounding: dict[str, float]) -> None:
+        """Loads the checkpoint, and compares it with what training ended with."""
         job = self.job.model_copy(update={"model_path": self.checkpoint_dir})
-        logprobs: nn.Module = SequenceLogProbs(load_policy(job, self.layout.kernel, self.place))
+        model = load_policy(job, self.layout.kernel, self.place)
+        logprobs: nn.Module = SequenceLogProbs(model)
         if self.settings.zero_stage == 3:
             logprobs = build_inference_engine(logprobs, self.settings, self.place)
         saved = probe(logprobs, self.probes, self.layout.form, self.place.device)
-        finding = check_saved(self.probes, ended, saved, self.settings)
+        finding = trained.check(model, saved, left_by_rounding, self.probes, self.settings)
         if self.place.is_first:
             finding.record(self.job, "saved and trained")
 

@@ -2,7 +2,9 @@
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+import zlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +93,39 @@ def whole_shape(weight: Tensor) -> torch.Size:
     """Of the whole weight, of which this rank may have a shard."""
     shape: torch.Size = getattr(weight, "ds_shape", weight.shape)
     return shape
+
+
+@contextmanager
+def whole(*weights: Tensor) -> Iterator[None]:
+    """Within it, ``weights`` are whole, which may be sharded over the ranks (ZeRO stage 3); all ranks must enter it."""
+    if not any(hasattr(weight, "ds_shape") for weight in weights):
+        yield
+        return
+    import deepspeed  # noqa: PLC0415  (only shards need it)
+
+    with deepspeed.zero.GatheredParameters(list(weights)):
+        yield
+
+
+def checksums(model: nn.Module, dtypes: Sequence[torch.dtype]) -> dict[str, int]:
+    """Returns a checksum of the bytes of every weight and buffer of ``model``, by name. All ranks must call it.
+
+    Args:
+        dtypes: number formats that a weight is rounded to first, one after the other.
+    """
+    sums = {name: _checksum(buffer) for name, buffer in model.named_buffers()}
+    for name, parameter in model.named_parameters():
+        with whole(parameter):
+            weight = parameter.detach()
+            for dtype in dtypes:
+                weight = weight.to(dtype)
+            sums[name] = _checksum(weight)
+    return sums
+
+
+def _checksum(tensor: Tensor) -> int:
+    flat = tensor.detach().to("cpu").contiguous().flatten()
+    return zlib.crc32(flat.view(torch.uint8).numpy(), flat.numel())
 
 
 def check_tensors(source: Path, saved: Mapping[str, tuple[int, ...]], model: PreTrainedModel) -> None:

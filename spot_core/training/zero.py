@@ -18,7 +18,7 @@ from transformers.integrations import HfDeepSpeedConfig
 from spot_core.config.train import TrainConfig
 from spot_core.training.device import Place
 from spot_core.training.preflight import REDUCE_BUCKET_ELEMENTS
-from spot_core.training.weights import saved_buffers, whole_shape
+from spot_core.training.weights import whole, whole_shape
 
 
 def engine_config(settings: TrainConfig, trained: int = REDUCE_BUCKET_ELEMENTS) -> dict[str, Any]:
@@ -141,8 +141,7 @@ def _plain(settings: TrainConfig) -> bool:
 def full_weights(
     model: nn.Module, settings: TrainConfig, dtype: torch.dtype | None, *, keep: bool
 ) -> dict[str, Tensor]:
-    """Returns the weights on the CPU, gathered from the shards one by one; trained ones from their fp32 copies. Buffers
-    that belong to the model (routers' biases, say) are among them, in their own format.
+    """Returns the weights on the CPU, gathered from the shards one by one; trained ones from their fp32 copies.
 
     Every rank must call it; those that do not ``keep`` the result get an empty dict.
 
@@ -157,11 +156,9 @@ def full_weights(
             if keep:
                 weights[name] = _to_host(full, dtype)
         else:
-            with deepspeed.zero.GatheredParameters([parameter]):  # its shards, at ZeRO stage 3
+            with whole(parameter):
                 if keep:
                     weights[name] = _to_host(parameter, dtype)
-    if keep:
-        weights |= {name: _to_host(buffer, None) for name, buffer in saved_buffers(model)}
     return weights
 
 

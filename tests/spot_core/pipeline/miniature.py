@@ -140,13 +140,24 @@ def pretend_training(run: Run, *, trained_on: str = "pairs") -> None:
         }
         for row in accepted
     ]
-    stages.produce(run, Resolver(run).reference(), lambda w: w.complete(reference, statistics={"pairs": 1}))
+    unlikely = {
+        "token": "<|end|>",
+        "pairs": 3,
+        "standing": 4,
+        "median_logprob": -30.0,
+        "question_id": "q1",
+        "sample": 0,
+    }
+    known = {"pairs": 1, "unlikely_tokens": [unlikely]}
+    stages.produce(run, Resolver(run).reference(), lambda w: w.complete(reference, statistics=known))
 
     def write_checkpoint(writer: ArtifactWriter) -> None:
         folder = shutil.copytree(STUDENT_PATH, writer.folder / "checkpoint")
         (folder / "generation_config.json").write_text(f'{{"transformers_version": "{trained_on}"}}')
         rows = [_step(number) for number in (1, 2)]
         figures = {"final_loss": 0.5, "reward_chosen": 1.0, "reward_rejected": -1.0, "objective": "spot_bco"}
+        saved = {"pairs": 2, "largest_difference": 0.0, "share_of_change": 1.0}
+        figures["invariants"] = {"saved and trained": saved}
         writer.complete(rows, statistics=figures, files=[folder])
 
     stages.produce(run, Resolver(run).train(), write_checkpoint)

@@ -46,8 +46,11 @@ def test_the_rollout_shows_figures_and_examples(run):
 
 def test_training_evaluation_and_summary_show_figures_and_pictures(trained_fake, run):
     pretend_training(run)
+    page = assert_harmless(pages.reference(stages.compute_reference(run)))
+    assert "'<|end|>'" in [text.strip() for text in page.cells]
     trained = stages.train_policy(run)
-    assert "img" in assert_harmless(pages.training(trained)).tags
+    page = assert_harmless(pages.training(trained))
+    assert "img" in page.tags and "have 100.0 % of the change that training made" in page.text
     made = stages.evaluate_models(run)
     page = assert_harmless(pages.evaluation(run.config.evaluate.datasets, made))
     assert {"img", "table"} <= set(page.tags)

@@ -1,5 +1,6 @@
 """Faults to plant in the code that trains and saves: each was real in this project or in another."""
 
+import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -21,7 +22,7 @@ def _wrapped(target: str, change: Callable[..., Any]) -> AbstractContextManager[
 def _drop_a_tensor() -> AbstractContextManager[Any]:
     def change(original: Any, *args: Any, **kwargs: Any) -> Any:
         weights = original(*args, **kwargs)
-        weights.pop("model.layers.1.mlp.up_proj.weight")
+        weights.pop("model.layers.1.mlp.up_proj.weight", None)  # rank 0 has them
         return weights
 
     return _wrapped("spot_core.training.trainer.full_weights", change)
@@ -38,6 +39,37 @@ def _save_the_source_again() -> AbstractContextManager[Any]:
     return _wrapped("spot_core.training.trainer.export", change)
 
 
+def _save_one_weight_of_the_source() -> AbstractContextManager[Any]:
+    name = "model.layers.1.mlp.up_proj.weight"
+
+    def change(original: Any, model: Any, weights: Any, source: Any, target: Any) -> Any:
+        from spot_core.training.weights import read_tensors
+
+        old = read_tensors(source, {name})[name].to(weights[name].dtype)
+        return original(model, weights | {name: old}, source, target)
+
+    return _wrapped("spot_core.training.trainer.export", change)
+
+
+def _swap_two_weights() -> AbstractContextManager[Any]:
+    def change(original: Any, model: Any, weights: Any, source: Any, target: Any) -> Any:
+        gate, up = (f"model.layers.0.mlp.{name}_proj.weight" for name in ("gate", "up"))
+        return original(model, weights | {gate: weights[up], up: weights[gate]}, source, target)
+
+    return _wrapped("spot_core.training.trainer.export", change)
+
+
+def _save_another_theta() -> AbstractContextManager[Any]:
+    def change(original: Any, model: Any, weights: Any, source: Any, target: Any) -> Any:
+        original(model, weights, source, target)
+        path = target / "config.json"
+        config = json.loads(path.read_text())
+        config["rope_parameters"]["rope_theta"] = config["rope_theta"] = 100.0
+        path.write_text(json.dumps(config))
+
+    return _wrapped("spot_core.training.trainer.export", change)
+
+
 def _leave_dropout_on() -> AbstractContextManager[Any]:
     def change(original: Any, *args: Any, **kwargs: Any) -> Any:
         return original(*args, **kwargs).train()
@@ -46,15 +78,25 @@ def _leave_dropout_on() -> AbstractContextManager[Any]:
 
 
 def _merge_with_another_scale() -> AbstractContextManager[Any]:
-    def change(original: Any, weights: Any, lora: Any, dtype: Any) -> Any:
-        return original(weights, lora.model_copy(update={"alpha": 4 * lora.alpha}), dtype)
+    def change(original: Any, weights: Any, lora: Any, *dtypes: Any) -> Any:
+        return original(weights, lora.model_copy(update={"alpha": 4 * lora.alpha}), *dtypes)
 
     return _wrapped("spot_core.training.trainer.merge", change)
 
 
 def _merge_nothing() -> AbstractContextManager[Any]:
-    def change(original: Any, weights: Any, lora: Any, dtype: Any) -> Any:
-        return original({name: w * 0 if "lora_B" in name else w for name, w in weights.items()}, lora, dtype)
+    def change(original: Any, weights: Any, lora: Any, *dtypes: Any) -> Any:
+        return original(
+            {name: w * 0 if "lora_B" in name else w for name, w in weights.items()}, lora, *dtypes
+        )
+
+    return _wrapped("spot_core.training.trainer.merge", change)
+
+
+def _merge_all_but_one() -> AbstractContextManager[Any]:
+    def change(original: Any, weights: Any, lora: Any, *dtypes: Any) -> Any:
+        name = "model.layers.1.mlp.up_proj.lora_B.default.weight"
+        return original(weights | {name: weights[name] * 0}, lora, *dtypes)
 
     return _wrapped("spot_core.training.trainer.merge", change)
 
@@ -75,8 +117,13 @@ def _let_the_longest_decide_the_frequencies() -> AbstractContextManager[Any]:
 FAULTS: dict[str, Fault] = {
     "a dropped tensor": _drop_a_tensor,
     "the source saved again": _save_the_source_again,
+    "one weight of the source": _save_one_weight_of_the_source,
+    "two weights that are swapped": _swap_two_weights,
+    "another theta": _save_another_theta,
+    "another theta beside adapters": _save_another_theta,
     "dropout left on": _leave_dropout_on,
     "another scale of the adapters": _merge_with_another_scale,
+    "one adapter that is not merged": _merge_all_but_one,
     "adapters that are not merged": _merge_nothing,
     "positions through the row": _count_positions_through_the_row,
     "frequencies of the longest": _let_the_longest_decide_the_frequencies,

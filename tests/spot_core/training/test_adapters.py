@@ -75,7 +75,12 @@ def test_merged_weights_give_the_logprobs_of_the_adapters(kind: str, tmp_path: P
     train(model)
     source = tmp_path / "base"
     tiny_model(kind, torch.float32).save_pretrained(source)
-    export(model, merge(weights_of(model), LORA, torch.float32), source, tmp_path / "checkpoint")
+    export(
+        model,
+        merge(weights_of(model), LORA, torch.float32, torch.float32)[0],
+        source,
+        tmp_path / "checkpoint",
+    )
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "checkpoint")
     assert {name for name, _ in loaded.named_parameters()} == {
         name for name, _ in tiny_model(kind).named_parameters()
@@ -97,7 +102,9 @@ def test_peft_loads_the_adapter_on_the_base_and_gives_the_merged_logits(kind: st
     by_peft = peft.PeftModel.from_pretrained(base, tmp_path / "adapter")
     assert by_peft.peft_config["default"].base_model_name_or_path == "some/base"
     merged = tiny_model(kind, torch.float32)
-    merged.load_state_dict(merge(weights_of(model), lora, torch.float32), strict=kind == "llama")
+    merged.load_state_dict(
+        merge(weights_of(model), lora, torch.float32, torch.float32)[0], strict=kind == "llama"
+    )
     ids = torch.arange(20)[None]
     with torch.no_grad():
         expected = merged(ids).logits
