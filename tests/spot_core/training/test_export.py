@@ -15,12 +15,13 @@ import pytest
 import torch
 from filelock import FileLock
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from spot_core.config.engine import EngineConfig
 from spot_core.errors import InputError
 from spot_core.inference.server import SERVED_NAME, VllmServer
 from spot_core.training.export import export, exported_config
+from spot_core.training.rope import fix_frequencies
 from tests.spot_core.training import logits_of_folders
 from tests.spot_core.training.geometries import GEOMETRIES, IDS, LAYOUTS, Layout, train, write_source
 
@@ -292,29 +293,53 @@ def test_rotary_settings_without_a_form_for_version_4_are_kept_and_logged(
     assert after == config
 
 
+def ask_vllm(path: Path, ids: list[int], max_model_len: int, log_path: Path) -> tuple[Tensor, list[int]]:
+    """The log-probs of ``ids`` but the first, and the greedy tokens that follow them."""
+    engine = EngineConfig(dtype="float32", max_model_len=max_model_len)
+    with VllmServer(path, engine, log_path=log_path) as server:
+        asked = {"model": SERVED_NAME, "prompt": ids, "max_tokens": 8, "temperature": 0}
+        asked |= {"prompt_logprobs": 0, "return_token_ids": True, "ignore_eos": True}
+        with httpx2.Client(trust_env=False, timeout=300) as http:
+            answer = http.post(f"{server.base_url}/completions", json=asked).raise_for_status().json()
+    (choice,) = answer["choices"]
+    by_token = zip(choice["prompt_logprobs"][1:], ids[1:], strict=True)
+    return torch.tensor([of_token[str(token)]["logprob"] for of_token, token in by_token]), choice[
+        "token_ids"
+    ]
+
+
+@torch.no_grad()
+def logprobs_of(model: PreTrainedModel, ids: list[int]) -> Tensor:
+    """(tokens - 1,): of ``ids`` but the first."""
+    logprobs = model(input_ids=torch.tensor([ids])).logits[0, :-1].log_softmax(-1)
+    return logprobs.gather(1, torch.tensor(ids[1:])[:, None])[:, 0]
+
+
 @pytest.mark.slow
 @pytest.mark.engine
 @pytest.mark.parametrize("kind", ["qwen3", "llama3", "gemma3", "phi3"])
 def test_vllm_gives_the_logprobs_and_greedy_tokens_of_the_trained_model(
     kind: str, exported: Exported, tmp_path: Path
 ) -> None:
-    path = exported.path(kind, "layout of 5")
-    engine = EngineConfig(dtype="float32", max_model_len=512)
-    with VllmServer(path, engine, log_path=tmp_path / "vllm.log") as server:
-        asked = {"model": SERVED_NAME, "prompt": IDS[0].tolist(), "max_tokens": 8, "temperature": 0}
-        asked |= {"prompt_logprobs": 0, "return_token_ids": True, "ignore_eos": True}
-        with httpx2.Client(trust_env=False, timeout=300) as http:
-            (choice,) = (
-                http.post(f"{server.base_url}/completions", json=asked).raise_for_status().json()["choices"]
-            )
+    path, ids = exported.path(kind, "layout of 5"), IDS[0].tolist()
+    found, greedy = ask_vllm(path, ids, 512, tmp_path / "vllm.log")
     model = AutoModelForCausalLM.from_pretrained(path).eval()
-    ids = torch.cat([IDS, torch.tensor([choice["token_ids"]])], dim=1)
+    torch.testing.assert_close(found, logprobs_of(model, ids), rtol=0, atol=1e-3)
     with torch.no_grad():
-        logprobs = model(input_ids=ids).logits[0].log_softmax(-1)
-    expected = logprobs[:95].gather(1, IDS[0, 1:, None])[:, 0]
-    found = [
-        of_token[str(token)]["logprob"]
-        for of_token, token in zip(choice["prompt_logprobs"][1:], IDS[0, 1:].tolist(), strict=True)
-    ]
-    torch.testing.assert_close(torch.tensor(found), expected, rtol=0, atol=1e-3)
-    assert choice["token_ids"] == logprobs[95:103].argmax(-1).tolist()
+        logits = model(input_ids=torch.tensor([ids + greedy])).logits[0]
+    assert greedy == logits[len(ids) - 1 : -1].argmax(-1).tolist()
+
+
+@pytest.mark.slow
+@pytest.mark.engine
+@pytest.mark.parametrize("context", [64, 512])
+def test_longrope_has_the_factors_in_training_that_vllm_samples_with(
+    context: int, exported: Exported, tmp_path: Path
+) -> None:
+    path, ids = exported.path("phi3", "layout of 5"), IDS[0, :40].tolist()  # of an original context of 64
+    found, _ = ask_vllm(path, ids, context, tmp_path / "vllm.log")
+    model = AutoModelForCausalLM.from_pretrained(path).eval()
+    as_transformers_does = logprobs_of(model, ids)
+    fix_frequencies(model, context)
+    torch.testing.assert_close(found, logprobs_of(model, ids), rtol=0, atol=1e-3)
+    assert torch.allclose(found, as_transformers_does, rtol=0, atol=1e-3) == (context == 64)
