@@ -108,24 +108,24 @@ def pack(index: PairIndex, pairs: Sequence[int], row_tokens: int) -> list[Row]:
     Each pair joins the open row that grows least by it, which is the row it shares most with; among equals
     the fullest.
     """
-    done: list[list[int]] = []
-    rows: list[list[int]] = []
-    sizes: list[int] = []
+    done, rows = [], []
     for pair in index.order(pairs):
-        grown = [index.trie_tokens([*row, pair]) for row in rows]
-        fitting = [row for row in range(len(rows)) if grown[row] <= row_tokens]
+        growths = [row.growth(pair) for row in rows]
+        fitting = [
+            (growth, -row.tokens, number)
+            for number, (row, growth) in enumerate(zip(rows, growths, strict=True))
+            if row.tokens + growth <= row_tokens
+        ]
         if fitting:
-            best = min(fitting, key=lambda row: (grown[row] - sizes[row], -sizes[row]))
-            rows[best].append(pair)
-            sizes[best] = grown[best]
+            *_, best = min(fitting)
+            rows[best].add(pair)
             continue
         if len(rows) == _OPEN_ROWS:
-            fullest = sizes.index(max(sizes))
+            fullest = max(range(_OPEN_ROWS), key=lambda number: rows[number].tokens)
             done.append(rows.pop(fullest))
-            sizes.pop(fullest)
-        rows.append([pair])
-        sizes.append(index.trie_tokens([pair]))
-    return [tuple(row) for row in done + rows]
+        rows.append(index.open_row())
+        rows[-1].add(pair)
+    return [tuple(row.pairs) for row in [*done, *rows]]
 
 
 def _group(index: PairIndex, rows: list[Row], budget: RowBudget) -> list[list[Row]]:

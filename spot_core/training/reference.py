@@ -53,9 +53,11 @@ def compute_reference(job: TrainingJob, pairs: Sequence[Pair], place: Place) -> 
         from spot_core.training.zero import build_inference_engine  # noqa: PLC0415  (else DeepSpeed is not needed)
 
         logprobs = build_inference_engine(logprobs, job.settings, place)
-    _check_agreement(logprobs, model, min(pairs, key=lambda pair: pair.longest), layout.form, job, place)
     probes = [pairs[index] for index in choose_probes(pairs, boundaries(model.config))]
     alone = probe(logprobs, probes, layout.form, place.device)
+    shortest = min(range(len(probes)), key=lambda index: probes[index].longest)
+    ours = alone[2 * shortest : 2 * shortest + 2]
+    _check_agreement(model, probes[shortest], ours, layout.form, job, place)
     finding = check_alone_and_together(logprobs, probes, alone, layout.form, job.settings, place.device)
     if place.is_first:
         finding.record(job, "alone and together")
@@ -94,14 +96,14 @@ def plain_logprob(model: torch.nn.Module, sequence: Tensor, prompt_tokens: int) 
 
 
 def _check_agreement(  # noqa: PLR0917
-    logprobs: nn.Module, model: PreTrainedModel, pair: Pair, form: RowForm, job: TrainingJob, place: Place
+    model: PreTrainedModel, pair: Pair, ours: Sequence[Tensor], form: RowForm, job: TrainingJob, place: Place
 ) -> None:
+    """Checks that the log-probs by token of both responses of ``pair`` are those of the model itself."""
     kernel = model.config._attn_implementation
-    ours = logprobs(collate([pair], ((0,),), form).to(place.device)).tolist()
     model.set_attn_implementation(
         attention_kernel(model.config, with_flex=False, merged=False, row_tokens=pair.longest)
     )
-    for value, ids in zip(ours, (pair.chosen, pair.rejected), strict=True):
+    for by_token, ids in zip(ours, (pair.chosen, pair.rejected), strict=True):
         sequence = torch.tensor([*pair.prompt.tolist(), *ids.tolist()], device=place.device)
         alone = plain_logprob(model, sequence, len(pair.prompt))
         if not math.isfinite(alone):
@@ -109,7 +111,7 @@ def _check_agreement(  # noqa: PLR0917
                 f"model {job.model_path} gives question_id {pair.question_id}, sample {pair.sample} the log-prob "
                 f"{alone}: look for NaN or infinity in its weights, or set precision to fp32"
             )
-        difference = abs(value - alone) / len(ids)
+        difference = abs(float(by_token.sum()) - alone) / len(ids)
         # `not <=` also refuses NaN
         if not difference <= _AGREEMENT[job.settings.precision]:
             raise InputError(

@@ -71,6 +71,11 @@ def test_prefix_index_counts_the_nodes_of_any_subset(
             for prefix in _prefixes(ids.tolist())
         }
         assert index.trie_tokens(subset) == len(nodes)
+        row = index.open_row()
+        for pair in subset:
+            grown = row.tokens + row.growth(pair)
+            row.add(pair)
+            assert row.tokens == grown == index.trie_tokens(row.pairs)
     assert index.trie_tokens([]) == 0
 
 
