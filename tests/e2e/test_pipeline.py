@@ -146,7 +146,7 @@ def test_killing_flow_and_worker_loses_and_doubles_no_row(pipeline: Pipeline):
 
 def test_a_killed_rank_fails_the_stage_and_the_retry_goes_on_from_its_checkpoint(pipeline: Pipeline):
     before = pipeline.made()
-    watcher = pipeline.start("rank", rollout__seed=11, train__epochs=40, train__seed=5)
+    watcher = pipeline.start("rank", rollout__seed=11, train__epochs=20, train__seed=5)
     eventually(
         lambda: list(pipeline.store.glob("train/*/0/.work/scratch/state/*")), 200, "a checkpoint is there"
     )
