@@ -50,8 +50,13 @@ def config_from_numbers(numbers: dict[str, Any]) -> "PretrainedConfig":
         raise ConfigError(f"no model has the numbers {numbers}: {error}") from error
 
 
-def build_empty(config: "PretrainedConfig", *, trust_remote_code: bool = False) -> "PreTrainedModel":
+def build_empty(
+    config: "PretrainedConfig", *, trust_remote_code: bool = False, kernel: str | None = None
+) -> "PreTrainedModel":
     """Returns the model of ``config`` as training loads it, on the device `meta`: shapes and names, no memory.
+
+    Args:
+        kernel: what shall compute attention; None: whatever transformers takes.
 
     Raises:
         ConfigError: transformers has no causal language model of this kind.
@@ -61,7 +66,9 @@ def build_empty(config: "PretrainedConfig", *, trust_remote_code: bool = False) 
 
     try:
         with torch.device("meta"):
-            return AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
+            return AutoModelForCausalLM.from_config(
+                config, trust_remote_code=trust_remote_code, attn_implementation=kernel
+            )
     except (ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
         raise ConfigError(f"a {config.model_type} model cannot be built for training: {error}") from error
 

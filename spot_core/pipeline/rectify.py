@@ -20,7 +20,7 @@ from spot_core.rectification.statistics import statistics
 
 log = logging.getLogger(__name__)
 
-CODE_VERSION = 3
+CODE_VERSION = 4
 MOST_ORACLE_ERRORS = 0.05
 """Share of the failures that may stay without an answer; beyond it the stage fails rather than drop them."""
 

@@ -25,7 +25,7 @@ from spot_core.training.watchers import Show, require_watchers, watching
 
 log = logging.getLogger(__name__)
 
-REFERENCE_VERSION = 2
+REFERENCE_VERSION = 3
 TRAIN_VERSION = 3
 CHECKPOINT = "checkpoint"
 ADAPTER = "adapter"

@@ -22,7 +22,8 @@ class RectifiedTokens:
     """`ids` end with an end-of-turn token; `kept` of them are y⁻'s own sampled ids.
 
     `retokenized`: the texts share a beginning of at least one token, yet no common boundary was found, so that
-    all ids are new. `exact`: decoding `ids` gives the text; False where the tokenizer cannot represent it.
+    all ids are new. `exact`: decoding `ids` gives the text; False where the tokenizer cannot represent it, and where special
+    tokens stood behind the first edit (a text shows none of them), so that the pair would teach to leave them out.
     """
 
     ids: list[int]
@@ -66,6 +67,7 @@ def rectified_token_ids(
     new_ids: list[int] = list(encoding["input_ids"])
     boundaries = _boundaries(encoding["offset_mapping"])
 
+    special = frozenset(tokenizer.all_special_ids)
     shared_characters = shared_prefix_length(response, rectified)
     most = _tokens_within(tokenizer, sampled, rectified[:shared_characters])
     for kept in range(most, max(-1, most - MAX_STEPS_BACK), -1):
@@ -75,8 +77,9 @@ def rectified_token_ids(
         ids = sampled[:kept] + new_ids[boundaries[len(text)] :]
         if _decode(tokenizer, ids) == rectified:
             retokenized = kept == 0 and most > 0
-            return RectifiedTokens([*ids, terminator], kept, retokenized, exact=True)
-    exact = _decode(tokenizer, new_ids) == rectified
+            exact = special.isdisjoint(sampled[kept:])
+            return RectifiedTokens([*ids, terminator], kept, retokenized, exact=exact)
+    exact = _decode(tokenizer, new_ids) == rectified and special.isdisjoint(sampled)
     return RectifiedTokens([*new_ids, terminator], 0, retokenized=most > 0, exact=exact)
 
 

@@ -6,8 +6,10 @@ Adapters have the number format of the weights beside them, as all trained weigh
 fp32 copies, and those are what is merged and saved.
 """
 
+import copy
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from spot_core.config.train import ALL_LINEAR, LoraConfig
 from spot_core.errors import ConfigError
 from spot_core.training.weights import whole, whole_shape
 
+_ROWS = 1024  # of a weight that are widened to float64 at once
 _BASE, _A, _B = ".base_layer.", ".lora_A.default.", ".lora_B.default."
 
 
@@ -39,6 +42,11 @@ def add_adapters(model: PreTrainedModel, lora: LoraConfig, seed: int) -> None:
             peft.inject_adapter_in_model(_peft_config(lora, names, outside=_outside(model)), model)
         except ValueError as error:
             raise ConfigError(_not_possible(model, names, str(error))) from error
+    weights = Counter(id(layer.base_layer.weight) for _, layer in _adapted(model))
+    for name, layer in _adapted(model):
+        if weights[id(layer.base_layer.weight)] > 1:
+            reason = f"{name} shares its weight with another layer, so that both cannot be merged into it"
+            raise ConfigError(_not_possible(model, names, reason))
     for name, module in model.named_modules():
         if isinstance(module, peft.tuners.lora.ParamWrapper):
             reason = f"PEFT takes one of them for {name}, which holds all experts in one tensor"
@@ -54,12 +62,15 @@ def targets(model: PreTrainedModel, lora: LoraConfig) -> list[str]:
     output = model.get_output_embeddings()
     inside = model.get_decoder().named_modules()
     linear = {
-        name.rpartition(".")[2] for name, kind in inside if isinstance(kind, nn.Linear) and kind is not output
+        name.rpartition(".")[2]
+        for name, kind in inside
+        if isinstance(kind, nn.Linear) and kind is not output and _is_linear(kind)
     }
     wanted = set(lora.target_modules)
-    if ALL_LINEAR in wanted and (fused := _fused_experts(model)) is not None:
+    if ALL_LINEAR in wanted and (fused := _fused_matrices(model)) is not None:
+        what = "the experts of this model" if "expert" in fused else "some matrices of this model"
         raise ConfigError(
-            f"train.lora.target_modules = {ALL_LINEAR}, but the experts of this model ({model.config.model_type}) are one "
+            f"train.lora.target_modules = {ALL_LINEAR}, but {what} ({model.config.model_type}) are one "
             f"tensor a layer ({fused}), beside which there are no adapters: name the layers that shall have some, of "
             f"{', '.join(sorted(linear))}"
         )
@@ -71,7 +82,7 @@ def targets(model: PreTrainedModel, lora: LoraConfig) -> list[str]:
             "could be put: train without LoRA"
         )
     if unknown := sorted(wanted - linear):
-        or_all = "" if _fused_experts(model) else f", or give {ALL_LINEAR}"
+        or_all = "" if _fused_matrices(model) else f", or give {ALL_LINEAR}"
         raise ConfigError(
             f"train.lora.target_modules names {', '.join(unknown)}: this model ({model.config.model_type}) can "
             f"have adapters at {', '.join(sorted(linear))}{or_all}"
@@ -79,8 +90,22 @@ def targets(model: PreTrainedModel, lora: LoraConfig) -> list[str]:
     return sorted(wanted)
 
 
-def _fused_experts(model: PreTrainedModel) -> str | None:
-    """Name of a weight that holds a matrix for each expert; None if the model has none."""
+def _is_linear(layer: nn.Linear) -> bool:
+    """True if ``layer`` computes x Wᵀ + b: one with a way of its own (W rounded, a tuple as result) cannot be merged."""
+    if type(layer).forward is nn.Linear.forward or hasattr(layer.weight, "ds_shape"):  # was looked at before
+        return True
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        other = copy.deepcopy(layer).to_empty(device="cpu").float()
+        for weight in other.parameters():
+            weight.normal_()
+        x = torch.randn(2, other.in_features)
+        found = other(x)
+        expected = nn.functional.linear(x, other.weight, other.bias)
+        return isinstance(found, Tensor) and torch.allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def _fused_matrices(model: PreTrainedModel) -> str | None:
+    """Name of a weight that holds several matrices, one for each expert, say; None if the model has none."""
     for name, weight in model.get_decoder().named_parameters():
         if len(whole_shape(weight)) > 2 and "conv" not in name:
             return name
@@ -125,7 +150,8 @@ def merge(
             update = (lora.alpha / lora.rank) * product
             merged[target] = (plain.float() + update).to(dtype).contiguous()
             kept = merged[target].to(read_as).float() - plain.float()
-            left[target] = float((update * kept).sum() / update.square().sum()) if update.any() else 1.0
+            size = float(update.double().square().sum())
+            left[target] = float((update.double() * kept).sum()) / size if size else 1.0
     return merged, left
 
 
@@ -143,32 +169,42 @@ def plain_name(name: str) -> str | None:
 class Update:
     """What an adapter adds to a weight W, as PEFT computes it: ΔW = scale · B A."""
 
-    down: Tensor  # A: (rank, in) float64
-    up: Tensor  # B: (out, rank) float64
+    down: Tensor  # A: (rank, in), on the CPU
+    up: Tensor  # B: (out, rank), on the CPU
     scale: float
     before: float  # ⟨W, ΔW⟩
 
     def share_in(self, weight: Tensor) -> float:
         """Returns how much of ΔW has been added to W in ``weight``: its least-squares factor; 1 if there is no ΔW."""
-        size = self.scale**2 * float(((self.up.mT @ self.up) * (self.down @ self.down.mT)).sum())
-        return (self._product(weight) - self.before) / size if size else 1.0
+        down, up = self.down.double(), self.up.double()
+        size = self.scale**2 * float(((up.mT @ up) * (down @ down.mT)).sum())
+        return (self.product(weight) - self.before) / size if size else 1.0
 
-    def _product(self, weight: Tensor) -> float:
-        """⟨weight, ΔW⟩, without making ΔW."""
-        return self.scale * float(((self.up.mT @ weight.to(self.up)) * self.down).sum())
+    def product(self, weight: Tensor) -> float:
+        """Returns ⟨weight, ΔW⟩ in fp64, without making ΔW, some rows at a time."""
+        down = self.down.to(weight.device, torch.float64)
+        up = self.up.to(weight.device, torch.float64)
+        blocks = zip(weight.split(_ROWS), up.split(_ROWS), strict=True)
+        return self.scale * sum(float(((b.mT @ w.double()) * down).sum()) for w, b in blocks)
+
+
+def _adapted(model: nn.Module) -> Iterator[tuple[str, Any]]:
+    """The layers that have an adapter, by name; a layer that is shared under all of its names."""
+    import peft  # noqa: PLC0415
+
+    for name, layer in model.named_modules(remove_duplicate=False):
+        if isinstance(layer, peft.tuners.lora.Linear):
+            yield name, layer
 
 
 def read_updates(model: nn.Module) -> dict[str, Update]:
     """Returns the update of each adapted weight, by its name in the plain model. All ranks must call it."""
-    import peft  # noqa: PLC0415
-
     updates: dict[str, Update] = {}
-    for name, layer in model.named_modules():
-        if isinstance(layer, peft.tuners.lora.LoraLayer):
-            down, up, base = layer.lora_A.default.weight, layer.lora_B.default.weight, layer.base_layer.weight
-            with whole(down, up, base), torch.no_grad():
-                update = Update(down.double().clone(), up.double().clone(), layer.scaling["default"], 0.0)
-                updates[f"{name}.weight"] = replace(update, before=update._product(base))
+    for name, layer in _adapted(model):
+        down, up, base = layer.lora_A.default.weight, layer.lora_B.default.weight, layer.base_layer.weight
+        with whole(down, up, base), torch.no_grad():
+            update = Update(down.cpu().clone(), up.cpu().clone(), layer.scaling["default"], before=0.0)
+            updates[f"{name}.weight"] = replace(update, before=update.product(base))
     return updates
 
 

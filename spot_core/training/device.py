@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 T = TypeVar("T")
-_COLLECTIVE_TIMEOUT = timedelta(minutes=30)
+_COLLECTIVE_TIMEOUT = timedelta(hours=2)  # rank 0 may merge and write 70B weights that long
 
 
 @dataclass(frozen=True)
@@ -129,9 +129,42 @@ def load_policy(job: TrainingJob, kernel: str, place: Place) -> PreTrainedModel:
         )
     _refuse_missing(info, job.model_path)
     model.unexpected_tensors = set(info["unexpected_keys"])
+    if model.unexpected_tensors:
+        log.warning(
+            "%d tensors of %s are not used by the model, and go into checkpoints as they are: %s, …",
+            len(model.unexpected_tensors),
+            job.model_path,
+            min(model.unexpected_tensors),
+        )
+    _refuse_untied(model, job.model_path)
     check_tensors(job.model_path, saved_shapes(model), model)
+    _set_format(model, DTYPES[job.settings.precision])
     fix_frequencies(model, job.settings.context_length)
     return model.eval().to(place.device)
+
+
+def _refuse_untied(model: PreTrainedModel, folder: Path) -> None:
+    head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
+    # transformers does not tie two tensors that differ, whatever config.json says.
+    if getattr(model.config, "tie_word_embeddings", False) and head.weight is not embedding.weight:
+        raise InputError(
+            f"{folder}: config.json says that the output layer is the embedding (tie_word_embeddings = true), but the files "
+            "hold two different tensors: vLLM would sample with one of them, and training use both. Set it to what is meant"
+        )
+
+
+def _set_format(model: PreTrainedModel, dtype: torch.dtype) -> None:
+    """Gives all weights the format ``dtype``, as DeepSpeed does in training: transformers leaves some in fp32, and the
+    reference, the policy and the checkpoint must compute alike."""
+    other = [(n, w) for n, w in model.named_parameters() if w.is_floating_point() and w.dtype != dtype]
+    if other and any(hasattr(weight, "ds_shape") for _, weight in other):
+        name, weight = other[0]
+        raise InputError(
+            f"this {model.config.model_type} model keeps {name} in {weight.dtype}, which zero_stage = 3 cannot train with "
+            f"{dtype}: set zero_stage to 2, or precision to fp32"
+        )
+    for _, weight in other:
+        weight.data = weight.data.to(dtype)
 
 
 def _refuse_missing(info: dict[str, Any], folder: Path) -> None:

@@ -6,7 +6,7 @@ from spot_core.config.spot import SpotConfig
 from spot_core.errors import ConfigError
 from spot_core.geometry import Geometry, build_empty, read_model_config
 from spot_core.training.adapters import add_adapters
-from spot_core.training.attention import why_not_joined
+from spot_core.training.attention import attention_kernel, why_not_joined
 from spot_core.training.device import DTYPES, freeze_all_but_the_language_model
 from spot_core.training.export import exported_config
 from spot_core.training.rope import check_context
@@ -20,10 +20,19 @@ def check_model(config: SpotConfig, folder: Path) -> None:
     """
     train, trusted = config.train, config.model.trust_remote_code
     described = read_model_config(folder, trust_remote_code=trusted)
+    if (folder / "adapter_config.json").exists():
+        raise ConfigError(
+            f"{folder} holds an adapter, not a model: merge it into its base model, and train that"
+        )
+    if getattr(described, "quantization_config", None) is not None:
+        raise ConfigError(
+            f"{folder}: the weights are quantised (quantization_config), and cannot be trained: take the model in bf16"
+        )
     if described.is_encoder_decoder:
         raise ConfigError(f"{folder}: {described.model_type} has an encoder; SPoT trains decoders alone")
     check_context(described, train.context_length, config.engine.max_model_len)
-    model = build_empty(described, trust_remote_code=trusted)
+    kernel = attention_kernel(described, with_flex=False, merged=False, row_tokens=train.context_length)
+    model = build_empty(described, trust_remote_code=trusted, kernel=kernel)
     if model.config.model_type != described.model_type:
         raise ConfigError(
             f"{folder}: of this {described.model_type} model transformers would train the text part alone "
@@ -31,6 +40,8 @@ def check_model(config: SpotConfig, folder: Path) -> None:
             "as a model of its own, and train that"
         )
     Geometry.of(described, trust_remote_code=trusted)  # refuses what has no attention
+    if model.base_model is model:
+        raise ConfigError(f"{folder}: {type(model).__name__} has no base model below its output layer")
     if model.get_output_embeddings() is None:
         raise ConfigError(f"{folder}: {type(model).__name__} has no output layer that training could find")
     exported_config(model, folder, DTYPES[train.save_dtype])

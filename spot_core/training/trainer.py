@@ -58,6 +58,7 @@ from spot_core.training.zero import (
     build_engine,
     build_inference_engine,
     full_weights,
+    give_back,
     load_state,
     optimizer_step,
 )
@@ -270,7 +271,7 @@ class Trainer:
     def close(self) -> None:
         """Gives the memory of training back."""
         if self.engine is not None:
-            self.engine.destroy()
+            give_back(self.engine)
             self.engine = None
             gc.collect()
             torch.cuda.empty_cache()

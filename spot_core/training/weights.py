@@ -108,12 +108,13 @@ def whole(*weights: Tensor) -> Iterator[None]:
 
 
 def checksums(model: nn.Module, dtypes: Sequence[torch.dtype]) -> dict[str, int]:
-    """Returns a checksum of the bytes of every weight and buffer of ``model``, by name. All ranks must call it.
+    """Returns a checksum of the bytes of every weight of ``model``, and of every buffer that is saved with it, by name. All
+    ranks must call it.
 
     Args:
         dtypes: number formats that a weight is rounded to first, one after the other.
     """
-    sums = {name: _checksum(buffer) for name, buffer in model.named_buffers()}
+    sums = {name: _checksum(buffer) for name, buffer in saved_buffers(model)}
     for name, parameter in model.named_parameters():
         with whole(parameter):
             weight = parameter.detach()
@@ -150,8 +151,8 @@ def check_tensors(source: Path, saved: Mapping[str, tuple[int, ...]], model: Pre
     ]
     if found:
         raise InputError(
-            f"saved and trained differ: a checkpoint of this {model.config.model_type} model does not have the tensors of "
-            f"{source}: {'; '.join(found)}. Does config.json there belong to the weights?"
+            f"a checkpoint of this {model.config.model_type} model does not have the tensors of {source}: {'; '.join(found)}. "
+            "What is saved would not be what was trained: does config.json there belong to the weights?"
         )
 
 

@@ -11,6 +11,7 @@ import deepspeed.comm
 import deepspeed.ops
 import torch
 from deepspeed.runtime.zero import DeepSpeedTensorOverride
+from deepspeed.runtime.zero.parameter_offload import FWD_MODULE_STACK
 from deepspeed.utils import safe_get_full_fp32_param
 from torch import Tensor, nn
 from transformers.integrations import HfDeepSpeedConfig
@@ -102,6 +103,26 @@ def build_engine(
         # DeepSpeed would copy all gradients to reduce them over one rank.
         engine.enable_backward_allreduce = False
     return engine
+
+
+def give_back(engine: deepspeed.DeepSpeedEngine) -> None:
+    """Ends ``engine`` and frees its memory: at stage 3 DeepSpeed keeps references to weights, gradients and optimizer."""
+    optimizer, weights = engine.optimizer, list(engine.module.parameters())
+    engine.destroy()
+    FWD_MODULE_STACK.clear()
+    if sharded := [weight.ds_tensor for weight in weights if hasattr(weight, "ds_tensor")]:
+        state = vars(getattr(optimizer, "optimizer", optimizer))
+        for tensor in [*sharded, *_tensors(vars(optimizer)), *_tensors(state.get("state"))]:
+            tensor.data = tensor.new_empty(0)
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """The tensors in ``value`` and in the lists and dictionaries of it."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, list | tuple | dict):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _tensors(part)
 
 
 def load_state(engine: deepspeed.DeepSpeedEngine, folder: Path, settings: TrainConfig) -> None:

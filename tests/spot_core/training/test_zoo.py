@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from spot_core.config.spot import SpotConfig
 from spot_core.config.train import LoraConfig, TrainConfig
 from spot_core.errors import ConfigError, InputError
-from spot_core.training.adapters import add_adapters
+from spot_core.training.adapters import add_adapters, targets
 from spot_core.training.device import Place, load_policy
 from spot_core.training.job import TrainingJob
 from spot_core.training.reporting import LineTail
@@ -257,6 +257,62 @@ def test_adapters_are_beside_the_layers_that_are_named_or_refused(
     }
 
 
+def test_adapters_of_a_shared_weight_are_refused(tmp_path: Path) -> None:
+    sizes = {
+        "num_hidden_layers": 6,
+        "layers_block_type": ["mamba", "hybrid"] * 3,
+        "mamba_d_state": 8,
+        "n_mamba_heads": 2,
+    }
+    config = AutoConfig.for_model("zamba", vocab_size=61, hidden_size=32, num_attention_heads=4, **sizes)
+    model = AutoModelForCausalLM.from_config(config)
+    with pytest.raises(ConfigError, match="shares its weight with another layer"):
+        add_adapters(model, LoraConfig(rank=2, target_modules=("q_proj", "o_proj")), seed=0)
+
+
+def test_a_layer_that_does_more_than_multiply_gets_no_adapter(tmp_path: Path) -> None:
+    class Rounded(torch.nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.nn.functional.linear(x, self.weight.sign())
+
+    model = AutoModelForCausalLM.from_pretrained(write_family("qwen3", tmp_path / "source"))
+    for layer in model.model.layers:
+        layer.self_attn.q_proj.__class__ = Rounded
+    with pytest.raises(ConfigError, match=r"names q_proj: this model .* can have adapters at down_proj"):
+        add_adapters(model, LoraConfig(rank=2, target_modules=("q_proj",)), seed=0)
+    assert "q_proj" not in targets(model, LoraConfig(rank=2))
+
+
+def test_two_tensors_where_the_config_says_one_are_refused(tmp_path: Path) -> None:
+    source = write_family("llama, tied", tmp_path / "source")
+    tensors = load_file(source / "model.safetensors")
+    tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"] + 1
+    save_file(tensors, source / "model.safetensors", metadata={"format": "pt"})
+    place = Place(rank=0, world_size=1, device=torch.device("cpu"), backend="gloo")
+    with pytest.raises(InputError, match=r"tie_word_embeddings = true.*two different"):
+        load_policy(_job_of(source, tmp_path), "sdpa", place)
+
+
+@pytest.mark.parametrize(
+    ("written", "reason"),
+    [
+        ({"quantization_config": {"quant_method": "fp8"}}, "the weights are quantised"),
+        ({"model_type": "bloom"}, "does not support .*scaled_dot_product_attention"),
+        ({"model_type": "llama4_text"}, "has no base model below its output layer"),
+    ],
+)
+def test_what_would_fail_at_the_start_of_training_is_refused_before(
+    written: dict[str, Any], reason: str, tmp_path: Path
+) -> None:
+    AutoConfig.for_model(**({"model_type": "llama"} | written), num_hidden_layers=1).save_pretrained(tmp_path)
+    config = SpotConfig.from_profile("demo", model={"path": str(tmp_path)}, train={"context_length": 256})
+    with pytest.raises(ConfigError, match=reason):
+        check_model(config, tmp_path)
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(ConfigError, match="holds an adapter, not a model"):
+        check_model(config, tmp_path)
+
+
 def test_a_model_of_which_only_the_text_part_would_be_trained_is_refused(tmp_path: Path) -> None:
     config = AutoConfig.for_model("llama4", text_config={"num_hidden_layers": 1})
     config.save_pretrained(tmp_path)
@@ -272,17 +328,21 @@ def test_missing_weights_are_refused_before_they_are_random_and_others_taken_ove
     tensors = load_file(source / "model.safetensors")
     del tensors["model.layers.1.mlp.up_proj.weight"]
     save_file(tensors, source / "model.safetensors", metadata={"format": "pt"})
-    job = TrainingJob(
-        mode="reference",
-        model_path=source,
-        pairs=(),
-        reference=None,
-        settings=SETTINGS,
-        output_dir=tmp_path,
-        scratch_dir=tmp_path,
-    )
+    job = _job_of(source, tmp_path)
     place = Place(rank=0, world_size=1, device=torch.device("cpu"), backend="gloo")
     with pytest.raises(
         InputError, match=r"1 weights, model.layers.1.mlp.up_proj.weight among them.*would be random"
     ):
         load_policy(job, "sdpa", place)
+
+
+def _job_of(source: Path, folder: Path) -> TrainingJob:
+    return TrainingJob(
+        mode="reference",
+        model_path=source,
+        pairs=(),
+        reference=None,
+        settings=SETTINGS,
+        output_dir=folder,
+        scratch_dir=folder,
+    )
