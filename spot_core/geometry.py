@@ -70,7 +70,8 @@ def build_empty(
                 config, trust_remote_code=trust_remote_code, attn_implementation=kernel
             )
     except (ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
-        raise ConfigError(f"a {config.model_type} model cannot be built for training: {error}") from error
+        reason = str(error).partition(". ")[0]  # transformers goes on with links
+        raise ConfigError(f"a {config.model_type} model cannot be built for training: {reason}") from error
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ def check_model(config: SpotConfig, folder: Path) -> None:
     if described.is_encoder_decoder:
         raise ConfigError(f"{folder}: {described.model_type} has an encoder; SPoT trains decoders alone")
     check_context(described, train.context_length, config.engine.max_model_len)
+    Geometry.of(described, trust_remote_code=trusted)  # refuses what has no attention
     kernel = attention_kernel(described, with_flex=False, merged=False, row_tokens=train.context_length)
     model = build_empty(described, trust_remote_code=trusted, kernel=kernel)
     if model.config.model_type != described.model_type:
@@ -39,7 +40,6 @@ def check_model(config: SpotConfig, folder: Path) -> None:
             f"({model.config.model_type}), and the checkpoint would lack the rest and have other names: save the text part "
             "as a model of its own, and train that"
         )
-    Geometry.of(described, trust_remote_code=trusted)  # refuses what has no attention
     if model.base_model is model:
         raise ConfigError(f"{folder}: {type(model).__name__} has no base model below its output layer")
     if model.get_output_embeddings() is None:

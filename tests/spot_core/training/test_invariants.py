@@ -74,7 +74,7 @@ WAYS = {
 }
 """Settings in which each fault is planted."""
 IN_CI = "bf16"
-HIDDEN_IN_BF16 = {"positions through the row"}
+HIDDEN_IN_BF16 = {"positions through the row", "frequencies of the longest"}
 """What moves the log-probs of so few tokens less than rounding may; the other settings show it."""
 
 
