@@ -150,7 +150,7 @@ class Trained:
 
     config: PretrainedConfig
     checksums: dict[str, int]
-    """Of every buffer, and of every weight that has no adapter, as a checkpoint gives it, by name."""
+    """Of every weight that has no adapter, as a checkpoint gives it, and of every buffer that is saved, by name."""
     updates: dict[str, Update]
     """What adapters add to the other weights."""
     started: list[Tensor]
@@ -183,7 +183,7 @@ class Trained:
             EngineError: it is not.
         """
         self._check_config_and_weights(model, left_by_rounding, settings)
-        largest = self._check_logprobs(saved, pairs, settings)
+        largest = self.check_logprobs(saved, pairs, settings)
         share, error = _share_of_change(self.started, self.ended, saved)
         if (
             share is not None
@@ -217,7 +217,12 @@ class Trained:
                     f"{100 * left_by_rounding[name]:.3g} %"
                 )
 
-    def _check_logprobs(self, saved: Sequence[Tensor], pairs: Sequence[Pair], settings: TrainConfig) -> float:
+    def check_logprobs(self, saved: Sequence[Tensor], pairs: Sequence[Pair], settings: TrainConfig) -> float:
+        """Checks the log-probs ``saved`` of the probes ``pairs``, by token; returns the largest difference per token.
+
+        Raises:
+            EngineError: they are not those that training ended with.
+        """
         same = settings.lora is None and settings.precision == settings.save_dtype
         exact = settings.precision == settings.save_dtype == "fp32"
         # Where weights were rounded in between, a router may choose other experts: then no more than all that changed.
@@ -247,9 +252,10 @@ def _differ(what: str) -> EngineError:
 def _plain_checksums(model: PreTrainedModel, settings: TrainConfig) -> dict[str, int]:
     """Checksums of all but adapters and what they adapt, by name in the plain model, as they are when a checkpoint is
     loaded."""
-    dtypes = [DTYPES[name] for name in (settings.save_dtype, settings.precision)]
-    named = ((plain_name(name), value) for name, value in checksums(model, dtypes).items())
-    return {name: value for name, value in named if name is not None}
+    sums = checksums(model, [DTYPES[name] for name in (settings.save_dtype, settings.precision)])
+    if settings.lora is None:
+        return sums
+    return {name: value for name, value in ((plain_name(n), v) for n, v in sums.items()) if name is not None}
 
 
 def _share_of_change(

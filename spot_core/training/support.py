@@ -10,10 +10,11 @@ from spot_core.training.attention import attention_kernel, why_not_joined
 from spot_core.training.device import DTYPES, freeze_all_but_the_language_model
 from spot_core.training.export import exported_config
 from spot_core.training.rope import check_context
+from spot_core.training.weights import check_tensors, saved_shapes, tensor_shapes
 
 
 def check_model(config: SpotConfig, folder: Path) -> None:
-    """Checks all that can be known of a model without its weights.
+    """Checks all that can be known of a model without loading its weights.
 
     Raises:
         SpotError: it cannot be trained so; with the reason.
@@ -44,6 +45,9 @@ def check_model(config: SpotConfig, folder: Path) -> None:
         raise ConfigError(f"{folder}: {type(model).__name__} has no base model below its output layer")
     if model.get_output_embeddings() is None:
         raise ConfigError(f"{folder}: {type(model).__name__} has no output layer that training could find")
+    # What is in the files and not in the model is known when it is loaded: layers for speculation, say.
+    model.unexpected_tensors = tensor_shapes(folder).keys() - saved_shapes(model).keys()
+    check_tensors(folder, saved_shapes(model), model)
     exported_config(model, folder, DTYPES[train.save_dtype])
     freeze_all_but_the_language_model(model)
     if train.lora is not None:

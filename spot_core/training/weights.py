@@ -152,7 +152,8 @@ def check_tensors(source: Path, saved: Mapping[str, tuple[int, ...]], model: Pre
     if found:
         raise InputError(
             f"a checkpoint of this {model.config.model_type} model does not have the tensors of {source}: {'; '.join(found)}. "
-            "What is saved would not be what was trained: does config.json there belong to the weights?"
+            "What is saved would not be what was trained: does config.json there belong to the weights, and are they named as "
+            "transformers saves them (else load the model and save it anew)?"
         )
 
 

@@ -11,8 +11,9 @@ from spot_core.demo.tokenizer import prompt_text
 from spot_core.training.pairs import Pair
 
 
-def demo_pairs(count: int) -> list[Pair]:
-    """What the demo trains its student on: y⁻ slips, y⁺ is right, both end with the end-of-turn token."""
+def demo_pairs(count: int, *, steps: int = 3) -> list[Pair]:
+    """What the demo trains its student on: y⁻ slips, y⁺ is right, both end with the end-of-turn token; of chains of so many
+    ``steps``."""
     tokenizer, rng = AutoTokenizer.from_pretrained(STUDENT_PATH), Random(0)
 
     def ids(text: str) -> np.ndarray:
@@ -20,7 +21,7 @@ def demo_pairs(count: int) -> list[Pair]:
 
     pairs: list[Pair] = []
     while len(pairs) < count:
-        chain = draw_chain(rng, 3)
+        chain = draw_chain(rng, steps)
         right, wrong = values_after(chain.start, chain.steps), slipped_values(rng, chain, 0.9)
         if wrong == right:
             continue
@@ -28,5 +29,5 @@ def demo_pairs(count: int) -> list[Pair]:
             np.append(ids(write_response(chain, values)), tokenizer.eos_token_id).astype(np.int32)
             for values in (wrong, right)
         )
-        pairs.append(Pair(f"q{len(pairs):04d}", 0, ids(prompt_text(chain.question)), *responses))
+        pairs.append(Pair(f"q{steps}{len(pairs):03d}", 0, ids(prompt_text(chain.question)), *responses))
     return pairs

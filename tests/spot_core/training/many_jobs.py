@@ -7,6 +7,7 @@ Importing DeepSpeed in every rank takes longer than training a tiny model. Each 
 A job that makes checkpoints is interrupted once, and taken up by another `Trainer`.
 """
 
+import gc
 import importlib
 import json
 import logging
@@ -15,8 +16,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -137,12 +138,52 @@ def _do_all(jobs: Sequence[tuple[TrainingJob, str]], rank: int, port: int, shard
 
     for job, fault in jobs:
         try:
-            with FAULTS[fault]() if fault else nullcontext():
+            with (
+                FAULTS[fault]() if fault else nullcontext(),
+                _memory_is_given_back() if shard_everything else nullcontext(),
+            ):
                 do(job)
         except SpotError as error:
             said = {"kind": type(error).__name__, "message": str(error)}
             job.error_path.write_text(json.dumps(said), encoding="utf-8")
     dist.destroy_process_group()
+
+
+@contextmanager
+def _memory_is_given_back() -> Iterator[None]:
+    """Checks that nothing of a training is alive when its checkpoint is loaded: DeepSpeed keeps what it has in globals."""
+    from spot_core.geometry import build_empty
+    from spot_core.training.device import load_config
+    from spot_core.training.trainer import Trainer
+    from spot_core.training.weights import whole_shape
+
+    check_checkpoint, before = Trainer._check_checkpoint, living_bytes()
+
+    def check_memory(trainer: Trainer, *arguments: Any) -> None:
+        weights = sum(
+            whole_shape(weight).numel() for weight in build_empty(load_config(trainer.job)).parameters()
+        )
+        left = living_bytes() - before
+        assert left < weights / 10, f"{left} bytes of tensors are left of a training of {weights} weights"
+        check_checkpoint(trainer, *arguments)
+
+    Trainer._check_checkpoint = check_memory
+    try:
+        yield
+    finally:
+        Trainer._check_checkpoint = check_checkpoint
+
+
+def living_bytes() -> int:
+    """Bytes of all tensors that are still referred to, each storage once."""
+    import torch
+
+    sizes: dict[int, int] = {}
+    for thing in gc.get_objects():
+        if isinstance(thing, torch.Tensor) and thing.device.type != "meta":
+            storage = thing.untyped_storage()
+            sizes[storage.data_ptr()] = storage.nbytes()
+    return sum(sizes.values())
 
 
 def _shard_everything() -> None:

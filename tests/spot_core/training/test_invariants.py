@@ -1,23 +1,32 @@
 """What must hold in every training is noticed when it does not, by name."""
 
 import json
+import math
 import re
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
-from transformers import AutoModelForCausalLM
+import torch
+from transformers import AutoModelForCausalLM, PretrainedConfig
 
 from spot_core.config.train import LoraConfig, TrainConfig
-from spot_core.errors import InputError
-from spot_core.training.invariants import ROUNDING, choose_probes, rounding_limit
+from spot_core.demo import STUDENT_PATH
+from spot_core.errors import EngineError, InputError
+from spot_core.training.invariants import ROUNDING, Trained, choose_probes, rounding_limit
 from spot_core.training.job import TrainingJob
 from spot_core.training.weights import check_tensors, saved_shapes, tensor_shapes
+from tests.spot_core.training.demo_pairs import demo_pairs
 from tests.spot_core.training.many_jobs import run_together
 from tests.spot_core.training.synthetic import random_pairs
 from tests.spot_core.training.test_pairs import write_pairs
 from tests.spot_core.training.zoo import BOUNDARY, write_family
 
 PAIRS = random_pairs(6, shared_prompt=8)
+DEMO_PAIRS = [*demo_pairs(3, steps=2), *demo_pairs(3)]
+"""For the trained student: of a random model too little depends on positions to be told from rounding to bf16."""
+STUDENT, LONGROPE_STUDENT = "demo student", "demo student, longrope"
 SETTINGS = TrainConfig(
     objective="dpo",
     beta=0.5,
@@ -58,10 +67,14 @@ PLANTED = {
         rf"{SAVED}: model.layers.1.mlp.up_proj.weight has .* adds",
     ),
     "adapters that are not merged": ("qwen3", LORA, OTHER_UPDATE),
-    "positions through the row": ("qwen3", {}, NEIGHBOURS),
-    "frequencies of the longest": ("phi3, longrope", {}, NEIGHBOURS),
+    "positions through the row": (STUDENT, {}, NEIGHBOURS),
+    "frequencies of the longest": (LONGROPE_STUDENT, {}, NEIGHBOURS),
 }
-RIGHT = {"nothing": ("qwen3", {}, ""), "nothing, with adapters": ("qwen3", LORA, "")}
+RIGHT = {
+    "nothing": ("qwen3", {}, ""),
+    "nothing, with adapters": ("qwen3", LORA, ""),
+    "nothing, of a trained model": (LONGROPE_STUDENT, {}, ""),
+}
 BF16 = {"precision": "bf16", "save_dtype": "bf16"}
 LITTLE = {"learning_rate": 1e-5, "epochs": 1}
 WAYS = {
@@ -74,8 +87,24 @@ WAYS = {
 }
 """Settings in which each fault is planted."""
 IN_CI = "bf16"
-HIDDEN_IN_BF16 = {"positions through the row", "frequencies of the longest"}
-"""What moves the log-probs of so few tokens less than rounding may; the other settings show it."""
+
+
+def write_model(name: str, folder: Path) -> Path:
+    """Writes one of the zoo, or the demo student as it is or with other rotary factors for long contexts."""
+    if name not in (STUDENT, LONGROPE_STUDENT):
+        return write_family(name, folder)
+    shutil.copytree(STUDENT_PATH, folder)
+    if name == LONGROPE_STUDENT:
+        path = folder / "config.json"
+        config = json.loads(path.read_text())
+        factors = {"short_factor": [1.0] * 16, "long_factor": [1.0 + i for i in range(16)]}
+        middle = sorted({pair.longest for pair in DEMO_PAIRS})[0]
+        config["rope_parameters"] |= factors | {
+            "rope_type": "longrope",
+            "original_max_position_embeddings": middle,
+        }
+        path.write_text(json.dumps(config))
+    return folder
 
 
 @pytest.fixture(
@@ -86,15 +115,18 @@ def ended(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     """What each training ended with: the reason of its refusal, or what was found."""
     way: str = request.param
     folder = tmp_path_factory.mktemp("planted")
-    pairs = write_pairs(folder / "pairs.parquet", PAIRS)
-    families = sorted({family for family, _, _ in PLANTED.values()})
-    sources = {family: write_family(family, folder / family.replace(", ", "-")) for family in families}
+    families = sorted({family for family, _, _ in (PLANTED | RIGHT).values()})
+    sources = {family: write_model(family, folder / family.replace(", ", "-")) for family in families}
+    random, demo = folder / "random.parquet", folder / "demo.parquet"
+    pairs = {family: demo if family in (STUDENT, LONGROPE_STUDENT) else random for family in families}
+    write_pairs(random, PAIRS)
+    write_pairs(demo, DEMO_PAIRS)
 
     def job(name: str, family: str, reference: Path | None, **settings: object) -> TrainingJob:
         return TrainingJob(
             mode="reference" if reference is None else "train",
             model_path=sources[family],
-            pairs=(pairs,),
+            pairs=(pairs[family],),
             reference=None if reference is None else (reference,),
             settings=SETTINGS.model_copy(update=WAYS[way] | settings),
             output_dir=folder / name / "out",
@@ -103,11 +135,9 @@ def ended(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         )
 
     references = {family: job(f"reference-{n}", family, None) for n, family in enumerate(families)}
-    hidden = HIDDEN_IN_BF16 if WAYS[way].get("precision") == "bf16" else set()
-    planted = {name: values for name, values in PLANTED.items() if name not in hidden}
     jobs = {
         name: job(f"{n}", family, references[family].output_dir / "reference.parquet", **settings)
-        for n, (name, (family, settings, _)) in enumerate((planted | RIGHT).items())
+        for n, (name, (family, settings, _)) in enumerate((PLANTED | RIGHT).items())
     }
     run_together(
         [*references.values(), *jobs.values()],
@@ -124,7 +154,7 @@ def ended(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.mark.engine
 def test_planted_faults_are_caught_by_name(ended: dict[str, str]) -> None:
-    for name in PLANTED.keys() & ended.keys():
+    for name in PLANTED:
         assert re.search(PLANTED[name][2], ended[name]), f"{name}: {ended[name]}"
 
 
@@ -132,7 +162,6 @@ def test_planted_faults_are_caught_by_name(ended: dict[str, str]) -> None:
 def test_without_a_fault_the_checkpoint_has_the_change_that_training_made(ended: dict[str, str]) -> None:
     for name in RIGHT:
         found = json.loads(ended[name])
-        print(name, found)
         assert found["alone and together"]["largest_difference"] < 1e-2
         assert found["saved and trained"]["share_of_change"] == pytest.approx(1, abs=0.2)
 
@@ -143,6 +172,19 @@ def test_probes_are_the_shortest_the_longest_and_both_sides_of_a_boundary() -> N
     assert {min(lengths), max(lengths)} <= set(chosen)
     assert {min(n for n in lengths if n > BOUNDARY), max(n for n in lengths if n <= BOUNDARY)} <= set(chosen)
     assert choose_probes(PAIRS[:1]) == [0]
+
+
+@pytest.mark.parametrize("saved", [math.nan, -math.inf, -200.0])
+@pytest.mark.parametrize("update", [{}, {"save_dtype": "bf16"}, LORA | BF16])
+def test_a_checkpoint_of_other_logprobs_is_refused_however_weights_were_rounded(
+    update: dict[str, Any], saved: float
+) -> None:
+    started, ended = [torch.full((3,), -2.0)] * 2, [torch.full((3,), -1.0)] * 2
+    trained = Trained(PretrainedConfig(), {}, {}, started, ended)
+    settings = SETTINGS.model_copy(update=update)
+    assert trained.check_logprobs(ended, PAIRS[:1], settings) == 0
+    with pytest.raises(EngineError, match=r"y⁻ of 3 tokens .*must not be used"):
+        trained.check_logprobs([ended[0], torch.tensor([-1.0, -1.0, saved])], PAIRS[:1], settings)
 
 
 def test_a_short_response_may_differ_by_what_rounding_takes_from_it_and_a_long_one_by_less_per_token() -> (

@@ -323,6 +323,43 @@ def test_a_model_of_which_only_the_text_part_would_be_trained_is_refused(tmp_pat
         check_model(SpotConfig.from_profile("demo", model={"path": str(tmp_path)}), tmp_path)
 
 
+def test_names_that_are_not_those_of_the_model_are_refused_before(tmp_path: Path) -> None:
+    source = write_family("qwen3", tmp_path / "source")
+    tensors = {
+        name.removeprefix("model."): value for name, value in load_file(source / "model.safetensors").items()
+    }
+    save_file(tensors, source / "model.safetensors", metadata={"format": "pt"})
+    config = SpotConfig.from_profile("demo", model={"path": str(source)}, train={"context_length": 256})
+    with pytest.raises(
+        InputError,
+        match=r"not in the source: model.layers.0.input_layernorm.weight, .*named as transformers saves them",
+    ):
+        check_model(config, source)
+
+
+def test_tensors_that_the_model_does_not_use_are_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = write_family("qwen3", tmp_path / "source")
+    tensors = load_file(source / "model.safetensors")
+    tensors["model.layers.1.self_attn.q_proj.bias"] = torch.zeros(32)
+    save_file(tensors, source / "model.safetensors", metadata={"format": "pt"})
+    place = Place(rank=0, world_size=1, device=torch.device("cpu"), backend="gloo")
+    load_policy(_job_of(source, tmp_path), "sdpa", place)
+    assert "1 tensors of" in caplog.text and "model.layers.1.self_attn.q_proj.bias, …" in caplog.text
+
+
+def test_weights_have_one_format_where_transformers_keeps_some_in_fp32(tmp_path: Path) -> None:
+    source = write_family("hunyuan_v1_moe", tmp_path / "source")
+    place = Place(rank=0, world_size=1, device=torch.device("cpu"), backend="gloo")
+    as_published = AutoModelForCausalLM.from_pretrained(source, dtype=torch.bfloat16)
+    assert len({weight.dtype for weight in as_published.parameters()}) == 2
+    job = _job_of(source, tmp_path)
+    job = job.model_copy(update={"settings": SETTINGS.model_copy(update={"precision": "bf16"})})
+    model = load_policy(job, "sdpa", place)
+    assert {weight.dtype for weight in model.parameters()} == {torch.bfloat16}
+
+
 def test_missing_weights_are_refused_before_they_are_random_and_others_taken_over(tmp_path: Path) -> None:
     source = write_family("qwen3", tmp_path / "source")
     tensors = load_file(source / "model.safetensors")

@@ -220,6 +220,7 @@ ZOO: dict[str, Family] = {
         "q_lora_rank": 8, "qk_rope_head_dim": 4, "qk_nope_head_dim": 4, "v_head_dim": 8, "num_key_value_heads": 4},
         without=_NO_HEAD_DIM, lora=("o_proj",), refused_with_all_linear="one tensor a layer",
         write=_write_with_layers_for_speculation),
+    "hunyuan_v1_moe": _moe("hunyuan_v1_moe", num_experts=4, moe_topk=2, num_hidden_layers=4),  # routers stay in fp32
     "glm4_moe": _moe("glm4_moe", n_routed_experts=4, n_shared_experts=1, n_group=1, topk_group=1, first_k_dense_replace=1,
         partial_rotary_factor=0.5),
     "mamba2": Family("mamba2", {"num_heads": 8, "head_dim": 8, "state_size": 8, "n_groups": 1, "chunk_size": 8},
