@@ -8,7 +8,6 @@ from spot_core.runs import Run
 from tasks.patience import PATIENT
 from tasks.progress import progress_artifact
 from tasks.publish import publish
-from tasks.sharding import mapper_of
 
 
 @task(name="check answers", **PATIENT)
@@ -16,5 +15,5 @@ def check_answers(run_name: str, store: str) -> None:
     """Checks what is missing and shows verdicts."""
     run = Run.open(store, run_name)
     with progress_artifact("filter-progress", unit="answers") as progress:
-        artifact = stages.check_answers(run, progress, mapper=mapper_of(run.config.sharding, of="answers"))
+        artifact = stages.check_answers(run, progress)
     publish("filter", filter_page.verdicts(artifact, take=run.config.filter.take))

@@ -14,7 +14,6 @@ from spot_core.runs import Run
 from tasks.patience import PATIENT
 from tasks.progress import progress_artifact
 from tasks.publish import publish, publish_table
-from tasks.sharding import mapper_of
 
 
 @task(name="rectify failures", **PATIENT)
@@ -28,7 +27,6 @@ def rectify_failures(run_name: str, store: str) -> PersonNeededError | None:
                 progress,
                 on_estimate=lambda told: publish("rectify-estimate", estimate_page(told)),
                 secret=secret,
-                mapper=mapper_of(run.config.sharding, of="failures"),
             )
     except PersonNeededError as needed:
         return needed

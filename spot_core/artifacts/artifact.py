@@ -14,11 +14,6 @@ from spot_core.errors import ArtifactError
 Fetch = Callable[[list[FileEntry]], None]
 """Sees to it that these files are in the artifact's folder, every byte as it was written."""
 
-
-def already_here(entries: list[FileEntry]) -> None:
-    """Where nothing is to be fetched."""
-
-
 _FEW_ROWS = 256
 """Rows decoded at once where single ones are wanted: their texts may be long."""
 
@@ -32,7 +27,7 @@ class Artifact:
         fetch: brings files from where the store keeps them; unset: they are there.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, *, fetch: Fetch = already_here) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, *, fetch: Fetch = lambda entries: None) -> None:
         self.folder = folder
         self.manifest = manifest
         self._fetch = fetch
@@ -71,15 +66,6 @@ class Artifact:
         """
         self._fetch(self.manifest.parts)
         return [self.folder / part.path for part in self.manifest.parts]
-
-    def fetched(self) -> "Artifact":
-        """The same artifact for other processes that see its folder: its parts are there now, other files may not be.
-
-        Raises:
-            ArtifactError: a part is lost or was changed.
-        """
-        self._fetch(self.manifest.parts)
-        return Artifact(self.folder, self.manifest)
 
     def file(self, name: str) -> Path:
         """Path of a file or folder kept beside the parts, such as ``checkpoint``.

@@ -18,7 +18,6 @@ from spot_core.config.model import ModelConfig, PromptConfig
 from spot_core.config.oracle import OracleConfig, Price, in_order
 from spot_core.config.profiles import load_profile, merge
 from spot_core.config.questions import QuestionSource
-from spot_core.config.sharding import ShardingConfig
 from spot_core.config.train import TrainConfig
 from spot_core.errors import ConfigError
 
@@ -150,7 +149,6 @@ class SpotConfig(Section):
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     dispatch: DispatchConfig = DispatchConfig()
-    sharding: ShardingConfig = ShardingConfig()
 
     @classmethod
     def from_profile(cls, profile: str = "demo", **overrides: Any) -> Self:
@@ -168,7 +166,6 @@ class SpotConfig(Section):
             mode="json",
             exclude={
                 "dispatch": True,
-                "sharding": True,
                 "engine": engine.SPEED_SETTINGS,
                 "train": train.SPEED_SETTINGS,
             },

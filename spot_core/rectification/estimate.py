@@ -1,6 +1,6 @@
 """What asking the Oracles will take, told before the first call."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from spot_core.oracles.base import Failure, Oracle
@@ -52,10 +52,10 @@ class Estimate:
         return "; ".join(lines)
 
 
-def estimate(failures: Sequence[Failure], oracles: Sequence[Oracle]) -> Estimate | None:
+def estimate(failures: Iterable[Failure], oracles: Sequence[Oracle]) -> Estimate | None:
     """The estimate for these failures; None if no Oracle is a model or there is nothing to ask."""
     models = [oracle for oracle in oracles if isinstance(oracle, ModelOracle)]
-    if not failures or not models:
+    if not models or not (failures := list(failures)):
         return None
     return Estimate(
         failures=len(failures),

@@ -20,9 +20,6 @@ from spot_core.artifacts.remote.transfer import upload
 
 log = logging.getLogger(__name__)
 
-_OF_TRAINING = frozenset({"scratch", "out"})
-"""Folders of unfinished work with DeepSpeed's state: too large to copy all the time, and not only added to."""
-
 
 class RemoteHeld:
     """The lease on one ``<stage>/<key>``, held."""
@@ -51,7 +48,6 @@ class RemoteHeld:
             remote,
             lease=self._lease.number,
             lost=lambda: self._lease.lost,
-            without=_OF_TRAINING,
         )
         if folder.exists() and not (folder / WORK).exists():
             shutil.rmtree(folder)  # copies of what was set aside

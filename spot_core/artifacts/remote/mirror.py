@@ -48,7 +48,7 @@ def _chain(pieces: list[_Piece]) -> Iterator[_Piece]:
 
 
 class JournalMirror:
-    """Carries the ``.jsonl`` files of a local folder and of those in it to a folder of the store, and back to a machine that lacks them.
+    """Carries the ``.jsonl`` files of a local folder to a folder of the store, and back to a machine that lacks them.
 
     Args:
         objects: the store.
@@ -56,7 +56,6 @@ class JournalMirror:
         remote: its name in the store.
         lease: number of the lease under which the journals are written; 0 if each has a writer of its own.
         lost: whether the lease was lost, so that nothing is to be written any more.
-        without: folders in it whose files are no journals.
     """
 
     def __init__(
@@ -67,10 +66,9 @@ class JournalMirror:
         *,
         lease: int = 0,
         lost: Callable[[], bool] = lambda: False,
-        without: frozenset[str] = frozenset(),
     ) -> None:
         self._objects, self._folder, self._remote = objects, folder, remote
-        self._lease, self._lost, self._without = lease, lost, without
+        self._lease, self._lost = lease, lost
         self._pushed: dict[str, int] = {}  # bytes of each journal that the store has
         self._mutex = threading.Lock()
         self._ended = threading.Event()
@@ -132,16 +130,12 @@ class JournalMirror:
             ArtifactError: the store cannot be reached.
         """
         with self._mutex:
-            for path in sorted([*self._folder.glob("*.jsonl"), *self._folder.glob("*/*.jsonl")]):
-                name = path.relative_to(self._folder)
-                while (
-                    name.parts[0] not in self._without and not self._lost() and self._push_piece(path, name)
-                ):
+            for path in sorted(self._folder.glob("*.jsonl")):
+                while not self._lost() and self._push_piece(path):
                     pass
 
-    def _push_piece(self, path: Path, relative: Path) -> bool:
-        name = relative.as_posix()
-        start = self._pushed.get(name, 0)
+    def _push_piece(self, path: Path) -> bool:
+        start = self._pushed.get(path.name, 0)
         with path.open("rb") as file:
             file.seek(start)
             data = file.read(_PIECE_BYTES)
@@ -151,8 +145,8 @@ class JournalMirror:
             return False
         end = start + len(data)
         piece = f"{self._lease:08d}-{start:012d}-{end:012d}-{zlib.crc32(data):08x}"
-        self._objects.write(f"{self._remote}/{name}/{piece}", data)
-        self._pushed[name] = end
+        self._objects.write(f"{self._remote}/{path.name}/{piece}", data)
+        self._pushed[path.name] = end
         return True
 
     def start(self) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import multiprocessing
-import pickle
 import time
 
 import pyarrow.parquet as pq
@@ -56,13 +55,6 @@ def test_many_rows_become_parts_of_fixed_size(location):
     artifact = make(ArtifactStore(location), ROWS_PER_PART + 5)
     assert [part.rows for part in artifact.manifest.parts] == [ROWS_PER_PART, 5]
     assert sum(batch.num_rows for batch in artifact.batches()) == ROWS_PER_PART + 5
-
-
-def test_an_artifact_can_be_given_to_another_process(location, tmp_path, monkeypatch):
-    make(ArtifactStore(location))
-    monkeypatch.setenv("SPOT_SCRATCH", str(tmp_path / "another machine"))
-    given = pickle.loads(pickle.dumps(ArtifactStore(location).get(RECIPE).fetched()))  # noqa: S301 - written here
-    assert list(given.rows_as_dicts()) == [row(n) for n in range(3)]
 
 
 def test_an_artifact_without_rows_is_an_artifact(location):

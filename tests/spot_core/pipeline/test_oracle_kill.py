@@ -110,7 +110,7 @@ def test_no_row_is_lost_or_doubled_and_no_answer_is_asked_for_twice(endpoint, tm
     kills = []
     for share in KILLS:
         stage = start_stage(config)
-        while sum(map(lines_of, (tmp_path / "store").glob("rectify/*/0/.work/rows/*.jsonl"))) < share * count:
+        while sum(map(lines_of, (tmp_path / "store").glob("rectify/*/0/.work/rows.jsonl"))) < share * count:
             assert stage.poll() is None, "the stage ended before it was killed"
             time.sleep(0.05)
         stage.send_signal(signal.SIGKILL)

@@ -125,13 +125,6 @@ def test_settings_of_speed_alone_change_no_key(fake, configure):
         "filter": {"workers": 2},
         "train": {"ranks": 1},
         "dispatch": {"stages": "deployments", "gpu_limit": None},
-        "sharding": {
-            "engine": "ray",
-            "address": "10.0.0.1:6379",
-            "at_once": 9,
-            "rows_per_shard": 7,
-            "cpus": 2,
-        },
     }
     other = configure(engine=engine, **speed)
     assert all(reused(run_stages(other, "two")).values())
