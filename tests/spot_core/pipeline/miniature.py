@@ -15,7 +15,7 @@ from spot_core.config.engine import EngineConfig
 from spot_core.config.spot import SpotConfig
 from spot_core.demo import STUDENT_PATH
 from spot_core.demo.chains import Chain, Step, slipped_values, write_response
-from spot_core.inference import policy, retrying
+from spot_core.inference import retrying, served
 from spot_core.models import load_tokenizer
 from spot_core.oracles.prompting import END, START
 from spot_core.pipeline import stages
@@ -81,7 +81,7 @@ def trained_fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeOpenAI]:
             def stop(self) -> None:
                 pass
 
-        monkeypatch.setattr(policy, "VllmServer", Vllm)
+        monkeypatch.setattr(served, "VllmServer", Vllm)
         yield server
 
 
