@@ -14,13 +14,9 @@ import httpx2
 import openai
 
 from spot_core.errors import ConfigError, DeclinedRequestError, EngineError, RefusedRequestError
-from spot_core.inference.breaker import CircuitBreaker
-from spot_core.inference.faults import Mends, TryError, error_answer, fault_of, no_object
-from spot_core.inference.pacing import Pace
-from spot_core.inference.retrying import retrying
-from spot_core.inference.size_limit import SizeLimit
+from spot_core.inference.limits import CircuitBreaker, Pace, SizeLimit, time_limit
+from spot_core.inference.retries import Mends, TryError, error_answer, fault_of, no_object, retrying
 from spot_core.inference.streaming import assembled
-from spot_core.inference.time_limit import time_limit
 
 OPENAI_URL = "https://api.openai.com/v1"
 MOST_ANSWER_BYTES = 32 * 2**20

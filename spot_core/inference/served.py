@@ -17,10 +17,10 @@ from spot_core.errors import (
     SpotError,
     TooLongError,
 )
-from spot_core.inference.breaker import CircuitBreaker
 from spot_core.inference.capacity import resolve_copies
 from spot_core.inference.client import ModelClient
 from spot_core.inference.keys import engine_key
+from spot_core.inference.limits import CircuitBreaker
 from spot_core.inference.server import DEATH_SECONDS, SERVED_NAME, VllmServer
 from spot_core.models import load_tokenizer
 

@@ -7,7 +7,7 @@ from openai import AsyncOpenAI, AsyncStream
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletionChunk
 
-from spot_core.inference.faults import Mends, TryError
+from spot_core.inference.retries import Mends, TryError
 
 # The library builds chunks without a look at them: what a server leaves out is missed only here and there.
 _NO_CHUNK = (ValueError, TypeError, AttributeError, LookupError, AssertionError)

@@ -23,9 +23,9 @@ from spot_core.config.oracle import (
 )
 from spot_core.config.spot import SpotConfig
 from spot_core.errors import ConfigError
-from spot_core.inference.breaker import CircuitBreaker
 from spot_core.inference.client import OPENAI_URL, ModelClient
 from spot_core.inference.keys import key_of_environment
+from spot_core.inference.limits import CircuitBreaker
 from spot_core.inference.served import ServedChatModel
 from spot_core.models import resolve_model
 from spot_core.oracles.base import ChatClient, Oracle

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spot_core.errors import EngineError, OutageError, RefusedRequestError
-from spot_core.inference.breaker import CircuitBreaker
+from spot_core.inference.limits import CircuitBreaker
 
 
 @given(st.integers(1, 5), st.lists(st.booleans(), max_size=60))

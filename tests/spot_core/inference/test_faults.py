@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spot_core.inference.faults import Mends, error_answer, fault_of, no_object, refusal
-from spot_core.inference.size_limit import AnswerTooLargeError
+from spot_core.inference.limits import AnswerTooLargeError
+from spot_core.inference.retries import Mends, error_answer, fault_of, no_object, refusal
 
 
 def plain(text):

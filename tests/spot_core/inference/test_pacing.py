@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spot_core.inference.pacing import Pace
+from spot_core.inference.limits import Pace
 
 _TICK = 1e-7  # seconds: a clock always moves
 

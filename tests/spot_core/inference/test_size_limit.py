@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spot_core.inference.size_limit import AnswerTooLargeError, SizeLimit
+from spot_core.inference.limits import AnswerTooLargeError, SizeLimit
 
 LIMIT = 1000
 MIB = 2**20

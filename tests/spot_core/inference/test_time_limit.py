@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from spot_core.inference.time_limit import time_limit
+from spot_core.inference.limits import time_limit
 
 
 def test_what_takes_too_long_is_ended():
