@@ -85,6 +85,10 @@ _MEMORY = 0.05  # weight of the latest call in the mean time of a call
 class Pace:
     """Gives each request its place in time; they go in the order in which they came. None: no limit.
 
+    A provider's limit is often enforced over parts of the minute, so it is spread evenly. Calls that leave together come
+    back together, and then wait for each other in this process: so they are spread over half of the time that a call
+    takes, which costs nothing, since in the long run so many calls leave in the whole of it.
+
     Args:
         requests_per_minute: the next request goes at least ``60 / requests_per_minute`` seconds later.
         tokens_per_minute: so does it after ``60 * tokens / tokens_per_minute`` seconds, whichever is later.

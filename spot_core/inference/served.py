@@ -18,8 +18,7 @@ from spot_core.errors import (
     TooLongError,
 )
 from spot_core.inference.capacity import resolve_copies
-from spot_core.inference.client import ModelClient
-from spot_core.inference.keys import engine_key
+from spot_core.inference.client import NO_KEY, ModelClient, key_of_environment
 from spot_core.inference.limits import CircuitBreaker
 from spot_core.inference.server import DEATH_SECONDS, SERVED_NAME, VllmServer
 from spot_core.models import load_tokenizer
@@ -77,7 +76,7 @@ class ServedModel:
         self._engine = engine = resolve_copies(engine)
         self._log_folder = log_folder
         self._trust_remote_code = trust_remote_code
-        self._api_key = engine_key(engine)
+        self._api_key = _engine_key(engine)
         self._timeout_seconds = timeout_seconds or engine.request_timeout_seconds
         assert engine.data_parallel_size != "auto", "resolved above"
         self._connections = connections or engine.concurrency * engine.data_parallel_size
@@ -233,6 +232,17 @@ class ServedModel:
             await asyncio.to_thread(server.stop)
 
 
+def _engine_key(engine: EngineConfig) -> str:
+    """Returns the key that the servers of `engine.base_url` ask for.
+
+    Raises:
+        ConfigError: `engine.api_key_env` names a variable that is not set.
+    """
+    if engine.base_url is None or engine.api_key_env is None:
+        return NO_KEY
+    return key_of_environment(engine.api_key_env, setting="engine.api_key_env")
+
+
 async def _send_while_alive(endpoint: _Endpoint, send: Send) -> dict[str, Any]:
     """Returns the answer to a request; gives it up at once when the server dies, whatever retries are left.
 
@@ -241,6 +251,7 @@ async def _send_while_alive(endpoint: _Endpoint, send: Send) -> dict[str, Any]:
     """
     endpoint.in_flight += 1
     call = asyncio.ensure_future(send(endpoint.client, endpoint.name))
+    call.add_done_callback(lambda call: call.cancelled() or call.exception())  # nobody may be left to hear of it
     try:
         awaited = {call} if endpoint.death is None else {call, endpoint.death}
         await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)

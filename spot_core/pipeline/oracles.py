@@ -23,8 +23,7 @@ from spot_core.config.oracle import (
 )
 from spot_core.config.spot import SpotConfig
 from spot_core.errors import ConfigError
-from spot_core.inference.client import OPENAI_URL, ModelClient
-from spot_core.inference.keys import key_of_environment
+from spot_core.inference.client import OPENAI_URL, ModelClient, key_of_environment
 from spot_core.inference.limits import CircuitBreaker
 from spot_core.inference.served import ServedChatModel
 from spot_core.models import resolve_model
