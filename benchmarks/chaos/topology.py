@@ -15,7 +15,7 @@ from benchmarks.chaos.processes import MARK, Family
 from benchmarks.chaos.proxy import Proxy
 from benchmarks.chaos.services import Service, Supervised, Supervisor
 from spot_core.errors import EngineError
-from spot_core.processes.ports import free_port
+from spot_core.processes.supervised import free_port
 from tests.e2e.postgres import Postgres
 
 REPOSITORY = Path(__file__).resolve().parents[2]

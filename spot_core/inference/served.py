@@ -251,7 +251,9 @@ async def _send_while_alive(endpoint: _Endpoint, send: Send) -> dict[str, Any]:
     """
     endpoint.in_flight += 1
     call = asyncio.ensure_future(send(endpoint.client, endpoint.name))
-    call.add_done_callback(lambda call: call.cancelled() or call.exception())  # nobody may be left to hear of it
+    call.add_done_callback(
+        lambda call: call.cancelled() or call.exception()
+    )  # nobody may be left to hear of it
     try:
         awaited = {call} if endpoint.death is None else {call, endpoint.death}
         await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)

@@ -18,8 +18,7 @@ from spot_core.errors import ConfigError, EngineError, SpotError
 from spot_core.inference.capacity import resolve_copies
 from spot_core.inference.symptoms import PORT, VLLM
 from spot_core.processes.guard import GRACE_SECONDS
-from spot_core.processes.ports import free_port
-from spot_core.processes.supervised import SupervisedProcess
+from spot_core.processes.supervised import SupervisedProcess, free_port
 
 log = logging.getLogger(__name__)
 

@@ -222,7 +222,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _unlikely_tokens(job: TrainingJob, renderer: PromptRenderer) -> list[dict[str, Any]]:
-    """Returns what `spot_core.training.unlikely` found, with the tokens' texts; and says it."""
+    """Returns what `spot_core.training.reference` found, with the tokens' texts; and says it."""
     rows: list[dict[str, Any]] = json.loads(job.unlikely_path.read_text(encoding="utf-8"))
     for row in rows:
         row["token"] = renderer.tokenizer.convert_ids_to_tokens(row["token_id"])

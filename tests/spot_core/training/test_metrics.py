@@ -7,8 +7,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from spot_core.config.train import LoraConfig
 from spot_core.training.adapters import add_adapters
-from spot_core.training.flops import ModelFlops
 from spot_core.training.logprobs import SequenceLogProbs
+from spot_core.training.metrics import ModelFlops
 from spot_core.training.rows import RowBatch, collate
 from tests.spot_core.training.models import tiny_model
 from tests.spot_core.training.synthetic import random_pairs
