@@ -1,6 +1,6 @@
 """A run of the demo under random faults, and the same run in peace: are the results the same?
 
-    python -m benchmarks.chaos --faults 40
+    python -m tests.chaos --faults 40
 
 Starts PostgreSQL, Prefect's server on it, a worker, and an Oracle's endpoint behind a proxy, each started again when
 it dies; kills, cuts and fills while `spot/full` runs, and retries the run when it failed, as a user would. Mounting a
@@ -20,18 +20,17 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.chaos.calls import answered_again
-from benchmarks.chaos.calm import run_in_peace
-from benchmarks.chaos.campaign import SHARES, SMALL_SHARES, Campaign, Injected
-from benchmarks.chaos.caretaker import Caretaker
-from benchmarks.chaos.small import small_settings
-from benchmarks.chaos.topology import Topology, make_home
-from benchmarks.chaos.verdict import Verdict, compare
-from benchmarks.chaos.watch import ORPHAN_SECONDS, Watch
 from spot_core.errors import EngineError
 from spot_core.runs import Run
+from tests.chaos.calm import run_in_peace
+from tests.chaos.campaign import SHARES, SMALL_SHARES, Campaign, Injected
+from tests.chaos.caretaker import Caretaker
+from tests.chaos.small import small_settings
+from tests.chaos.topology import Topology, make_home
+from tests.chaos.verdict import Verdict, compare, count_answered_calls
+from tests.chaos.watch import ORPHAN_SECONDS, Watch
 
-log = logging.getLogger("benchmarks.chaos")
+log = logging.getLogger("tests.chaos")
 
 _STUCK_SECONDS = 600.0
 _LOOK_SECONDS = 0.5
@@ -82,7 +81,7 @@ def main(
             print(_table(campaign.injected), flush=True)
         seconds = time.monotonic() - began
         _settle(watch)
-        calls, again = answered_again(topology.calls)
+        calls, again = count_answered_calls(topology.calls)
         verdict = compare(Run.open(topology.store, "disturbed"), peace.result())
         restarts = topology.supervisor.restarts()
         if keep:

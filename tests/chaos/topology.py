@@ -9,20 +9,19 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
-from benchmarks.chaos.database import Database
-from benchmarks.chaos.ground import Ground
-from benchmarks.chaos.processes import MARK, Family
-from benchmarks.chaos.proxy import Proxy
-from benchmarks.chaos.services import Service, Supervised, Supervisor
 from spot_core.errors import EngineError
 from spot_core.processes.ports import free_port
+from tests.chaos.ground import Ground
+from tests.chaos.processes import MARK, Family
+from tests.chaos.proxy import Proxy
+from tests.chaos.services import Database, Service, Supervised, Supervisor
 from tests.e2e.postgres import Postgres
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 _QUERY_SECONDS = "2"  # between two looks of a worker for runs
 _STORE_MEGABYTES = 256
 _KEY = "sk-chaos-0123456789"
-_TEACHER = "benchmarks.chaos.teacher:edited"
+_TEACHER = "tests.chaos.teacher:edited"
 
 
 class Topology:

@@ -1,4 +1,4 @@
-"""Which processes are ours: those that carry the mark of this benchmark in their environment, and their descendants."""
+"""Which processes are ours: those that carry the mark of this chaos run in their environment, and their descendants."""
 
 import signal
 import time
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import psutil
 
 MARK = "SPOT_CHAOS"
-"""Environment variable that everything started by one benchmark inherits; its value is the benchmark's own."""
+"""Environment variable that everything started by one chaos run inherits; its value is unique to that run."""
 _FORK_SECONDS = 5.0
 """How long a process that has just been forked may still have its parent's environment."""
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.chaos.ground import Ground
+from tests.chaos.ground import Ground
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import httpx2
 import pytest
 
-from benchmarks.chaos.proxy import Proxy
+from tests.chaos.proxy import Proxy
 from tests.spot_core.inference.fake_openai import FakeOpenAI
 
 

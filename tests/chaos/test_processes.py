@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmarks.chaos.processes import MARK, Family
-from benchmarks.chaos.services import Service, Supervisor
+from tests.chaos.processes import MARK, Family
+from tests.chaos.services import Service, Supervisor
 
 CHILD_WITHOUT_MARK = (
     "import subprocess; subprocess.Popen(['sleep', '60'], env={}); print('up', flush=True); input()"

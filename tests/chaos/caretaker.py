@@ -9,9 +9,9 @@ from typing import Any
 import httpx2
 import psutil
 
-from benchmarks.chaos.processes import send
-from benchmarks.chaos.topology import Topology
 from spot_core.errors import EngineError
+from tests.chaos.processes import send
+from tests.chaos.topology import Topology
 
 log = logging.getLogger(__name__)
 

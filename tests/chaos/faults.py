@@ -1,4 +1,4 @@
-"""The faults: each finds its target among what this benchmark has started, and is healed by itself if it is temporary."""
+"""The faults: each finds its target among the processes of this chaos run, and is healed by itself if it is temporary."""
 
 import random
 import signal
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import psutil
 
-from benchmarks.chaos.processes import send
-from benchmarks.chaos.topology import Topology
+from tests.chaos.processes import send
+from tests.chaos.topology import Topology
 
 Targets = list[psutil.Process]
 Inject = Callable[[Topology, random.Random], bool]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.chaos.processes import named
-from benchmarks.chaos.topology import Topology
 from spot_core.config.spot import STAGES, StageName
+from tests.chaos.processes import named
+from tests.chaos.topology import Topology
 
 ORPHAN_SECONDS = 30.0
 """How long after the end of its flow a process may live."""

@@ -11,7 +11,8 @@ from typing import Protocol
 
 import psutil
 
-from benchmarks.chaos.processes import lives, send
+from tests.chaos.processes import lives, send
+from tests.e2e.postgres import Postgres
 
 _LOOK_SECONDS = 0.5
 _STOP_SECONDS = 20.0
@@ -83,6 +84,38 @@ class Service:
     def log_tail(self, lines: int = 30) -> str:
         """The end of its log."""
         return "\n".join(self.log_path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+
+
+class Database:
+    """PostgreSQL as a `Supervised` service: wraps a `Postgres` whose context has been entered."""
+
+    name = "postgres"
+
+    def __init__(self, postgres: Postgres) -> None:
+        self._postgres = postgres
+        self.starts = 1
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the postmaster."""
+        return None if self._postgres.process is None else self._postgres.process.pid
+
+    @property
+    def died(self) -> bool:
+        process = self._postgres.process
+        try:
+            return process is None or not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return True
+
+    def start(self) -> None:
+        """Starts it again on the same data."""
+        self._postgres.start()
+        self.starts += 1
+
+    def stop(self) -> None:
+        """Ends it in order."""
+        self._postgres.stop()
 
 
 class Supervised(Protocol):

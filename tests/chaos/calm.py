@@ -3,11 +3,11 @@
 import os
 from typing import Any
 
-from benchmarks.chaos.topology import Topology
 from spot_core.config.spot import SpotConfig
 from spot_core.pipeline import stages
 from spot_core.pipeline.resolve import Resolver
 from spot_core.runs import Run
+from tests.chaos.topology import Topology
 
 
 def run_in_peace(topology: Topology, settings: dict[str, Any], run_name: str) -> Run:

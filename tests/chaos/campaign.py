@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import psutil
 
-from benchmarks.chaos.faults import FAULTS, Fault
-from benchmarks.chaos.topology import Topology
-from benchmarks.chaos.watch import Watch, stage_of
 from spot_core.config.spot import STAGES, StageName
+from tests.chaos.faults import FAULTS, Fault
+from tests.chaos.topology import Topology
+from tests.chaos.watch import Watch, stage_of
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class Campaign(threading.Thread):
         self.failure: BaseException | None = None
 
     def run(self) -> None:
-        """The thread's body; a fault that could not be injected or healed is the benchmark's failure."""
+        """The thread's body; a fault that could not be injected or healed fails the chaos run."""
         try:
             while len(self.injected) < self._count and not self._over.is_set():
                 if len(self.injected) < self._due(stage_of(self._topology.store)):

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from benchmarks.chaos.small import small_settings
-from benchmarks.chaos.verdict import compare
 from spot_core.config.spot import SpotConfig
 from spot_core.pipeline import stages
 from spot_core.pipeline.resolve import Resolver
 from spot_core.runs import Run
+from tests.chaos.small import small_settings
+from tests.chaos.verdict import compare
 
 Rows = list[dict[str, Any]]
 

@@ -1,7 +1,9 @@
-"""Compares a disturbed run with an undisturbed one: which rows are missing or doubled, which bytes differ."""
+"""Compares a disturbed run with an undisturbed one: rows missing or doubled, bytes that differ, calls paid twice."""
 
+import json
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -81,3 +83,12 @@ def _pairs(run: Run) -> dict[tuple[Any, ...], tuple[Any, ...]]:
         for row in rows
         if row["status"] == "accepted"
     }
+
+
+def count_answered_calls(log: Path) -> tuple[int, int]:
+    """Calls that the endpoint answered, by its own log, and how many of them repeat an answered request: paid twice."""
+    answers: Counter[str] = Counter()
+    for line in log.read_text(encoding="utf-8").splitlines() if log.exists() else ():
+        note = json.loads(line)
+        answers[note["hash"]] += bool(note["answered"])
+    return answers.total(), sum(times - 1 for times in answers.values() if times > 1)
