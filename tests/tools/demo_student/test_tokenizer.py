@@ -7,8 +7,16 @@ import pytest
 from transformers import AutoTokenizer
 
 from spot_core.demo import GENERATORS, generate
-from spot_core.demo.corpus import training_pairs
-from spot_core.demo.tokenizer import ANSWER, CHARACTERS, END, MAX_TOKENS, PIECES, build_tokenizer, prompt_text
+from tools.demo_student.corpus import training_pairs
+from tools.demo_student.tokenizer import (
+    ANSWER,
+    CHARACTERS,
+    END,
+    MAX_TOKENS,
+    PIECES,
+    build_tokenizer,
+    prompt_text,
+)
 
 TOKENIZER = build_tokenizer()
 PAIRS = list(islice(training_pairs(5), 4000))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from spot_core.demo.measure import is_right
+from tools.demo_student.measure import is_right
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from itertools import islice
 
 from spot_core.demo import GENERATORS, generate
 from spot_core.demo.chains import STYLES
-from spot_core.demo.corpus import FAMILY_SHARES, training_pairs
+from tools.demo_student.corpus import FAMILY_SHARES, training_pairs
 
 PAIRS = list(islice(training_pairs(0), 30_000))
 

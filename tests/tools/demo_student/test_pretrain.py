@@ -5,8 +5,8 @@ from itertools import islice
 import pytest
 import torch
 
-from spot_core.demo.pretrain import IGNORED, Recipe, batches, pretrain, rate_at
-from spot_core.demo.tokenizer import END, build_tokenizer
+from tools.demo_student.pretrain import IGNORED, Recipe, batches, pretrain, rate_at
+from tools.demo_student.tokenizer import END, build_tokenizer
 
 SHORT = Recipe(steps=6, warmup_steps=2, batch_tokens=300)
 

@@ -1,14 +1,9 @@
-"""Make the demo student from a seed:  python -m spot_core.demo.pretrain --seed 0 --out DIR
+"""Pre-trains the demo student: its recipe, its architecture and the training loop."""
 
-About three minutes on one core. The same seed and number of threads give the same weights on the same kind of CPU.
-"""
-
-import argparse
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from random import Random
 
 import torch
@@ -18,10 +13,8 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from spot_core.demo.corpus import training_pairs
-from spot_core.demo.measure import measure_student
-from spot_core.demo.model_card import write_model_card
-from spot_core.demo.tokenizer import MAX_TOKENS, build_tokenizer, prompt_text
+from tools.demo_student.corpus import training_pairs
+from tools.demo_student.tokenizer import MAX_TOKENS, build_tokenizer, prompt_text
 
 IGNORED = -100
 """Label of prompt and padding tokens."""
@@ -142,34 +135,3 @@ def _progress() -> Progress:
         TextColumn("loss {task.fields[loss]:.3f}"),
         TimeRemainingColumn(),
     )
-
-
-def main() -> None:
-    """Pre-train, save, measure, write the model card."""
-    parser = argparse.ArgumentParser(prog="python -m spot_core.demo.pretrain", description=main.__doc__)
-    parser.add_argument("--seed", type=int, default=0, help="decides weights, text and order (default: 0)")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint; made if absent")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads of torch (default: 1)")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    recipe = Recipe()
-    model, tokenizer = pretrain(recipe, arguments.seed)
-    model.save_pretrained(arguments.out)
-    tokenizer.save_pretrained(arguments.out)
-    greedy = measure_student(model, tokenizer, sample=False)
-    sampled = measure_student(model, tokenizer, sample=True)
-    card = write_model_card(
-        arguments.out,
-        recipe=asdict(recipe),
-        seed=arguments.seed,
-        parameters=model.num_parameters(),
-        greedy=greedy,
-        sampled=sampled,
-    )
-    print(card.read_text())
-
-
-if __name__ == "__main__":
-    main()
