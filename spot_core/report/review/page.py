@@ -5,7 +5,7 @@ from typing import Any
 
 from spot_core.report.self_contained import as_json, template
 
-_SCRIPTS = ("texts.js", "words.js", "drafts.js", "list.js", "main.js")
+_SCRIPTS = ("field.js", "words.js", "drafts.js", "list.js", "main.js")
 
 
 def review_page(waiting: Sequence[dict[str, Any]], *, artifact: str, gamma: float, folder: str) -> str:

@@ -32,8 +32,8 @@ def review(browser, tmp_path):
 def functions(browser):
     """A page without the policy, in which the page's functions can be called one by one."""
     browser.send("Page.navigate", url="about:blank")
-    for name in ("texts.js", "words.js", "drafts.js"):
-        browser.value(files("spot_core.report.review").joinpath(name).read_text(encoding="utf-8"))
+    for name in ("page.js", "review/field.js", "review/words.js", "review/drafts.js"):
+        browser.value(files("spot_core.report").joinpath(name).read_text(encoding="utf-8"))
     return browser
 
 
