@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 
 from latex2mathml.converter import Converter
 
-from spot_core.report.self_contained import as_json
+from spot_core.report.web_page import to_json
 
 MOST_CHARACTERS = 2000
 """Of one formula; a longer one is shown as it is written."""
@@ -93,7 +93,7 @@ class FormulaTable:
             self._known.add(formula)
             self._characters += len(formula)
             if mathml := convert_formula(formula):
-                self.lines.append(as_json([formula, mathml]))
+                self.lines.append(to_json([formula, mathml]))
                 self.size += len(self.lines[-1].encode())
 
 

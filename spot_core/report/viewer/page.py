@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from spot_core.artifacts import Artifact
-from spot_core.report.segments import segments
-from spot_core.report.self_contained import as_json, template
+from spot_core.report.edits import split_edit
 from spot_core.report.viewer.formulas import FORMULA_PATTERN, FormulaTable
+from spot_core.report.web_page import fill_template, to_json
 
 MOST_ROWS = 20_000
 MOST_BYTES = 96 * 2**20
@@ -44,7 +44,7 @@ def write_viewer(
     path: Path, artifact: Artifact, *, gamma: float, most_rows: int = MOST_ROWS, most_bytes: int = MOST_BYTES
 ) -> int:
     """Writes the page and returns how many rows it shows: the first ones, as far as both limits go."""
-    page = template(__package__, "viewer.html", style="viewer.css", scripts=_SCRIPTS)
+    page = fill_template(__package__, "viewer.html", style="viewer.css", scripts=_SCRIPTS)
     before_rows, rest = page.split("{{rows}}")
     before_formulas, rest = rest.split("{{formulas}}")
     before_about, after_about = rest.split("{{about}}")
@@ -54,7 +54,7 @@ def write_viewer(
         file.write(before_rows)
         file.write("[\n")
         for row in _rows(artifact, most_rows):
-            line = as_json(_entry(row, table))
+            line = to_json(_entry(row, table))
             size += len(line.encode())
             if size + table.size > most_bytes:
                 break
@@ -72,7 +72,7 @@ def write_viewer(
             "formula": FORMULA_PATTERN,
             "all_formulas": table.is_complete,
         }
-        file.write(as_json(about))
+        file.write(to_json(about))
         file.write(after_about)
     return shown
 
@@ -95,7 +95,7 @@ def _entry(row: dict[str, Any], table: FormulaTable) -> dict[str, Any]:
     else:
         rectified = _shortened(row["rectified"])
         table.add(rectified)
-        texts = [text for segment in segments(rejected, rectified) for text in segment]
+        texts = [text for segment in split_edit(rejected, rectified) for text in segment]
     return {
         "id": f"{row['question_id']}/{row['sample']}",
         "question": question,

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 from rapidfuzz.distance import LCSseq
 
-from spot_core.report.review.page import review_page
+from spot_core.report.review.page import render_review_page
 from tests.spot_core.report.chromium import ALT, CTRL
 from tests.spot_core.report.review.test_page import failure
 from tests.spot_core.report.viewer.hostile import TEXTS
@@ -20,7 +20,7 @@ def review(browser, tmp_path):
     browser.send("Page.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
 
     def opened(rows, artifact=tmp_path.name):
-        page = review_page(rows, artifact=artifact, gamma=0.6, folder="/store/<b>review</b>")
+        page = render_review_page(rows, artifact=artifact, gamma=0.6, folder="/store/<b>review</b>")
         (tmp_path / "review.html").write_text(page, encoding="utf-8", newline="")
         browser.troubles.clear()
         return browser.open(tmp_path / "review.html")

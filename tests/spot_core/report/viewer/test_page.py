@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spot_core.artifacts import ArtifactStore, Recipe
-from spot_core.report.self_contained import as_json
 from spot_core.report.viewer import page
 from spot_core.report.viewer.page import write_viewer
+from spot_core.report.web_page import to_json
 from tests.spot_core.rectification.rows import proposal, row
 from tests.spot_core.report.viewer.hostile import TEXTS
 
@@ -114,7 +114,7 @@ def test_only_the_viewers_own_script_and_style_may_run(tmp_path):
 
 @given(value=st.recursive(anything, lambda inner: st.lists(inner, max_size=3), max_leaves=5))
 def test_json_comes_back_as_it_was_and_has_no_markup(value):
-    text = as_json(value)
+    text = to_json(value)
     assert json.loads(text) == value
     assert not set("<>&\u2028\u202e") & set(text)
     text.encode("utf-8")

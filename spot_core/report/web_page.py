@@ -1,4 +1,4 @@
-"""Pages in one file that need no network: a template with its style and script, and data that is taken for nothing else."""
+"""Web pages in one file that need no network: a template with style and script, and data that cannot be markup."""
 
 import base64
 import hashlib
@@ -17,12 +17,10 @@ _PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
 _ESCAPED = re.compile("[<>&\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
 
 
-def template(package: str, name: str, *, style: str, scripts: Sequence[str]) -> str:
-    """A package's HTML file with its style and scripts after those of all pages, and the hashes of both.
+def fill_template(package: str, name: str, *, style: str, scripts: Sequence[str]) -> str:
+    """Returns a package's HTML file with its style and scripts, which follow those of all pages, and their hashes.
 
-    Other placeholders stay.
-
-    The hashes are for the page's Content-Security-Policy: only these very bytes may run.
+    The hashes are for the page's Content-Security-Policy: only these very bytes may run. Other placeholders stay.
     """
     folder = files(package)
     shared = files(__package__)
@@ -33,8 +31,8 @@ def template(package: str, name: str, *, style: str, scripts: Sequence[str]) -> 
     return _PLACEHOLDER.sub(lambda match: filled.get(match[1], match[0]), html)
 
 
-def as_json(value: Any) -> str:
-    """JSON that can stand inside a script element of an HTML file in UTF-8, whatever the texts in it."""
+def to_json(value: Any) -> str:
+    """Returns JSON that can stand inside a script element of an HTML file in UTF-8, whatever texts are in it."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return _ESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
