@@ -33,7 +33,6 @@ from spot_core.pipeline.progress import Progress, silent
 from spot_core.pipeline.running_cost import RunningCost, spent_usd
 from spot_core.pipeline.shards import Journals, Mapper, Seen, divided, require_shown
 from spot_core.rectification.estimate import Estimate, estimate
-from spot_core.report.estimate_page import estimate_page
 
 log = logging.getLogger(__name__)
 
@@ -221,7 +220,7 @@ class Asking:
             raise PersonNeededError(
                 f"the Oracle will cost about ${told.usd:,.2f}, more than rectify.confirm_above_usd = {limit:g}: {told}. "
                 f"If that is all right, resume the run, or call run.confirm({key!r}) and the stage again",
-                page=f"Resume this run to spend about ${told.usd:,.2f}; cancel it not to.\n\n{estimate_page(told)}",
+                page=f"Resume this run to spend about ${told.usd:,.2f}; cancel it not to.\n\n{told.markdown()}",
                 wait_days=CONFIRM_DAYS,
                 key=key,
             )

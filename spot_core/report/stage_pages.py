@@ -1,20 +1,20 @@
-"""The page of each stage, as Markdown for the Prefect UI; filter's and rectify's have modules of their own."""
+"""The pages of the stages, as Markdown for the Prefect UI. Those of filter and rectify have modules of their own."""
 
 from itertools import islice
 from typing import Any
 
 from spot_core.artifacts import Artifact
 from spot_core.config.spot import EvaluationSet
+from spot_core.markdown import details, percent, points, table
 from spot_core.report import plots
-from spot_core.report.markdown import details, percent, points, table
-from spot_core.report.summary import paired_change
+from spot_core.report.summary import compute_paired_change
 from spot_core.runs import Run
 
 _EXAMPLES = 5
 
 
-def footer(*artifacts: Artifact) -> str:
-    """Where the page's artifacts are, how many rows they have, and how long they took."""
+def render_footer(*artifacts: Artifact) -> str:
+    """Returns where the page's artifacts are, how many rows they have, and how long they took."""
     lines = [
         f"`{a.stage}/{a.key}/{a.generation}` · {a.rows:,} rows · {a.manifest.seconds:.1f} s"
         for a in artifacts
@@ -22,8 +22,8 @@ def footer(*artifacts: Artifact) -> str:
     return "\n\n---\n" + "  \n".join(lines)
 
 
-def inputs(run: Run, artifacts: list[Artifact]) -> str:
-    """What was read, and what was set aside."""
+def render_inputs(run: Run, artifacts: list[Artifact]) -> str:
+    """Returns the page of what was read and what was set aside."""
     names = [*(s.name for s in run.config.held_out), "questions"]
     rows = [
         (name, a.rows, _set_aside(a.statistics), f"{a.stage}/{a.key}")
@@ -33,24 +33,25 @@ def inputs(run: Run, artifacts: list[Artifact]) -> str:
 
 
 def _set_aside(statistics: dict[str, Any]) -> str:
-    """How many rows, and for which reasons."""
+    """Returns how many rows were set aside, and for which reasons."""
     reasons = statistics.get("set_aside", {})
     listed = ", ".join(f"{reason} {count:,}" for reason, count in reasons.items())
     return f"{sum(reasons.values()):,} ({listed})" if reasons else "0"
 
 
-def rollout(artifact: Artifact) -> str:
-    """How many responses there are, and a few of them."""
+def render_rollout(artifact: Artifact) -> str:
+    """Returns the page of the rollout: how many responses there are, and a few of them."""
     figures = table(["figure", "value"], artifact.statistics.items())
     examples = "\n\n".join(
         details(row["question"][:120], Response=row["response"])
         for row in islice(artifact.rows_as_dicts(columns=["question", "response"]), _EXAMPLES)
     )
-    return f"# Rollout\n\n{figures}\n\n## Examples\n\n{examples}{footer(artifact)}"
+    return f"# Rollout\n\n{figures}\n\n## Examples\n\n{examples}{render_footer(artifact)}"
 
 
-def reference(artifact: Artifact) -> str:
-    """The figures of the reference pass, and tokens of the edits that the reference model hardly ever writes."""
+def render_reference(artifact: Artifact) -> str:
+    """Returns the page of the reference pass: its figures, and tokens of the edits that the reference model hardly ever
+    writes."""
     parts = ["# Reference log-probs", _figures(artifact)]
     if rows := artifact.statistics["unlikely_tokens"]:
         header = ["token", "unlikely in", "of the y⁺ that have it", "median log-prob", "for example"]
@@ -69,13 +70,13 @@ def reference(artifact: Artifact) -> str:
             "them. Are they how this model writes and ends its turns?"
         )
         parts.append(table(header, found))
-    return "\n\n".join(parts) + footer(artifact)
+    return "\n\n".join(parts) + render_footer(artifact)
 
 
-def training(artifact: Artifact) -> str:
-    """Loss and rewards over the steps, and whether the checkpoint is what was trained."""
+def render_training(artifact: Artifact) -> str:
+    """Returns the page of training: loss and rewards over the steps, and whether the checkpoint is what was trained."""
     columns = artifact.table().to_pydict()
-    curves = plots.training_curves(
+    curves = plots.draw_training_curves(
         columns["step"], columns["loss"], columns["reward_chosen"], columns["reward_rejected"]
     )
     found = artifact.statistics["invariants"]["saved and trained"]
@@ -86,19 +87,19 @@ def training(artifact: Artifact) -> str:
         f"the trained policy by at most {found['largest_difference']:.2g} nats per token"
         + ("." if share is None else f", and have {percent(share)} of the change that training made."),
     ]
-    return "\n\n".join(["# Trained", curves, _figures(artifact), *where]) + footer(artifact)
+    return "\n\n".join(["# Trained", curves, _figures(artifact), *where]) + render_footer(artifact)
 
 
 def _figures(artifact: Artifact) -> str:
-    """The statistics that are one number or word."""
+    """Returns a table of the statistics that are one number or word."""
     rows = [
         (name, value) for name, value in artifact.statistics.items() if not isinstance(value, dict | list)
     ]
     return table(["figure", "value"], rows)
 
 
-def evaluation(datasets: tuple[EvaluationSet, ...], artifacts: dict[str, Artifact]) -> str:
-    """Both models side by side on every data set."""
+def render_evaluation(datasets: tuple[EvaluationSet, ...], artifacts: dict[str, Artifact]) -> str:
+    """Returns the page of the evaluation: both models side by side on every data set."""
     if not datasets:
         return "# Before and after\n\nNo data set is configured (`evaluate.datasets`)."
     scores = {
@@ -106,11 +107,11 @@ def evaluation(datasets: tuple[EvaluationSet, ...], artifacts: dict[str, Artifac
             "role": d.role,
             "before": artifacts[f"before/{d.name}"].statistics,
             "after": artifacts[f"after/{d.name}"].statistics,
-            "change": paired_change(artifacts[f"before/{d.name}"], artifacts[f"after/{d.name}"]),
+            "change": compute_paired_change(artifacts[f"before/{d.name}"], artifacts[f"after/{d.name}"]),
         }
         for d in datasets
     }
-    picture = plots.before_and_after(
+    picture = plots.draw_accuracies(
         list(scores),
         [s["before"]["accuracy"] for s in scores.values()],
         [s["after"]["accuracy"] for s in scores.values()],
@@ -137,8 +138,12 @@ def _score_table(scores: dict[str, dict[str, Any]]) -> str:
     return f"{table(header, rows)}\n\n{note}"
 
 
-def summary(run: Run, figures: dict[str, Any]) -> str:
-    """The end of a run: what came out, what each stage did, and how to read it."""
+def render_summary(run: Run, figures: dict[str, Any]) -> str:
+    """Returns the page at the end of a run: results, what each stage did, and where the artifacts are.
+
+    Args:
+        figures: see `spot_core.report.summary.summarise`.
+    """
     parts = [f"# Run {run.name}"]
     for stage, reason in figures["skipped"].items():
         parts.append(f"> **{stage} was skipped**: {reason}")

@@ -1,4 +1,4 @@
-"""Small pieces of Markdown, safe against whatever a model wrote."""
+"""Pieces of Markdown that untrusted text cannot break: tables, fences, foldable details; and shares as percentages."""
 
 import re
 import unicodedata
@@ -16,14 +16,14 @@ _DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A Markdown table; cells are escaped."""
+    """Returns a table; cells are escaped."""
     lines = [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
     lines += [f"| {' | '.join(cell(value) for value in row)} |" for row in rows]
     return "\n".join(lines)
 
 
 def cell(value: Any) -> str:
-    """Text on one line without any meaning to Markdown or HTML, for a table cell or a heading."""
+    """Returns text on one line that means nothing to Markdown or HTML, for a table cell or a heading."""
     if isinstance(value, float):
         return f"{value:.4g}"
     return _MARKUP.sub(r"\\\g<0>", _one_line(str(value))).translate(_REFERENCES)
@@ -34,7 +34,7 @@ def _one_line(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """The text with every control character spelled out, those that turn the direction of writing among them."""
+    """Returns the text with every control character spelled out, also those that turn the direction of writing."""
     return "".join(_visible(character) for character in text)
 
 
@@ -47,7 +47,7 @@ def _visible(character: str) -> str:
 
 
 def block(text: str, *, most: int = _MOST_CHARACTERS) -> str:
-    """Text as it is, in a fence that it cannot close; beyond `most` characters it is shortened, saying so."""
+    """Returns text in a fence that it cannot close; beyond `most` characters it is shortened, which a line says."""
     text = _shortened(text, most)
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
@@ -55,9 +55,9 @@ def block(text: str, *, most: int = _MOST_CHARACTERS) -> str:
 
 
 def details(title: str, **texts: str) -> str:
-    """A part that opens on click and shows each text as it is under its name.
+    """Returns a part that opens on click and shows each text under its name.
 
-    All in one line of HTML: a blank line would end it, and Prefect's UI would show what follows outside of it.
+    It is one line of HTML: a blank line would end it, and Prefect's UI would show what follows outside of it.
     """
     body = "".join(f"<b>{name}</b><pre>{_preformatted(text)}</pre>" for name, text in texts.items())
     return f"<details><summary>{escape(_one_line(title))}</summary>{body}</details>"
@@ -76,7 +76,7 @@ def _shortened(text: str, most: int = _MOST_CHARACTERS) -> str:
 
 
 def percent(share: float | None, half_width: float | None = None) -> str:
-    """A share as a percentage, with the half width of its 95 % interval if given."""
+    """Returns a share as a percentage, with the half width of its 95 % interval if given."""
     if share is None:
         return "–"
     spread = "" if half_width is None else f" ± {100 * half_width:.1f}"
@@ -84,5 +84,5 @@ def percent(share: float | None, half_width: float | None = None) -> str:
 
 
 def points(change: float, half_width: float) -> str:
-    """A change of a share in percentage points, with the half width of its 95 % interval."""
+    """Returns a change of a share in percentage points, with the half width of its 95 % interval."""
     return f"{100 * change:+.1f} ± {100 * half_width:.1f} points"

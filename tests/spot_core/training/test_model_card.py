@@ -6,7 +6,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from spot_core.config.train import LoraConfig, TrainConfig, result_settings
-from spot_core.report.model_card import model_card
+from spot_core.training.model_card import render_model_card
 
 STEPS = [
     {
@@ -30,7 +30,7 @@ GIVEN: dict[str, Any] = {
 
 
 def test_the_header_is_one_that_the_hub_accepts() -> None:
-    data = ModelCard(model_card(TrainConfig(lora=LoraConfig(rank=4)), **GIVEN)).data
+    data = ModelCard(render_model_card(TrainConfig(lora=LoraConfig(rank=4)), **GIVEN)).data
     assert (data.base_model, data.library_name, data.pipeline_tag) == (
         "some/Base-8B",
         "transformers",
@@ -40,14 +40,14 @@ def test_the_header_is_one_that_the_hub_accepts() -> None:
 
 
 def test_a_base_that_is_not_on_the_hub_is_named_in_the_text_alone() -> None:
-    card = ModelCard(model_card(TrainConfig(), **GIVEN | {"base": "mine", "base_on_hub": False}))
+    card = ModelCard(render_model_card(TrainConfig(), **GIVEN | {"base": "mine", "base_on_hub": False}))
     assert card.data.base_model is None
     assert "# mine after Surgical Post-Training" in card.text
 
 
 @pytest.mark.parametrize("settings", [TrainConfig(), TrainConfig(objective="dpo", lora=LoraConfig(rank=7))])
 def test_every_setting_that_decides_the_weights_is_in_it(settings: TrainConfig) -> None:
-    text = model_card(settings, **GIVEN).replace("\\", "")
+    text = render_model_card(settings, **GIVEN).replace("\\", "")
     flat = result_settings(settings)
     flat |= {f"lora.{name}": value for name, value in flat.pop("lora", {}).items()}
     for name, value in flat.items():
@@ -58,7 +58,7 @@ def test_every_setting_that_decides_the_weights_is_in_it(settings: TrainConfig) 
 
 
 def test_sources_edits_and_metrics_are_in_it() -> None:
-    text = model_card(TrainConfig(), **GIVEN).replace("\\", "")
+    text = render_model_card(TrainConfig(), **GIVEN).replace("\\", "")
     for digest in GIVEN["sources"].values():
         assert digest in text
     assert "| mean | 0.125 |" in text
@@ -71,13 +71,13 @@ def test_sources_edits_and_metrics_are_in_it() -> None:
 def test_equal_content_gives_equal_bytes() -> None:
     slower = [step | {"tokens_per_second": 1.0} for step in STEPS]
     speed = TrainConfig(ranks=4, zero_stage=3, wandb_project="mine")
-    assert model_card(TrainConfig(), **GIVEN) == model_card(speed, **GIVEN | {"steps": slower})
-    assert model_card(TrainConfig(), **GIVEN | {"change_ratio": None}).count("change ratio") == 0
+    assert render_model_card(TrainConfig(), **GIVEN) == render_model_card(speed, **GIVEN | {"steps": slower})
+    assert render_model_card(TrainConfig(), **GIVEN | {"change_ratio": None}).count("change ratio") == 0
 
 
 def test_code_of_the_models_own_and_the_adapter_are_told_of_where_there_are_some() -> None:
-    plain = model_card(TrainConfig(), **GIVEN)
-    full = model_card(
+    plain = render_model_card(TrainConfig(), **GIVEN)
+    full = render_model_card(
         TrainConfig(lora=LoraConfig(rank=4, save_adapter=True)), **GIVEN | {"trust_remote_code": True}
     )
     for words in ("trust_remote_code=True", "PEFT"):

@@ -1,20 +1,19 @@
-"""The runs of a store, newest first, each on one line. Reads what is in the runs' own folders, and no artifact."""
+"""The runs of a store, newest first, each on one line. Reads the runs' own folders and no artifact."""
 
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from spot_core.artifacts import ArtifactStore
 from spot_core.errors import ArtifactError, ConfigError
-from spot_core.report.status import STATUS, RunState, RunStatus, status_of, summary_if_current
+from spot_core.report.status import RunState, read_current_summary, read_status
 from spot_core.runs import Run
 
 
 @dataclass(frozen=True)
 class ListedRun:
-    """A line of the listing; None where it is not known (yet)."""
+    """A line of the list; a field is None if it is not known (yet)."""
 
     run_name: str
     created: str
@@ -22,22 +21,22 @@ class ListedRun:
     objective: str
     state: RunState | Literal["unreadable"]
     stage: str | None
-    """The stage that the run stands at."""
+    """The first stage that is not done."""
     message: str
     pairs: int | None
     accuracy_before: float | None
     accuracy_after: float | None
     seconds: float
-    """Of work that this run did itself, over all its attempts."""
+    """Of work that this run did itself, over all attempts."""
     cost_usd: float
-    """That this run paid itself."""
+    """What this run paid itself."""
 
 
 def list_runs(store: str | Path) -> Iterator[ListedRun]:
-    """Lines for the runs of a store, the newest first; one whose record cannot be read says why."""
+    """Yields a line for each run of a store, the newest first; the line of a run whose record cannot be read says why."""
     for name in ArtifactStore(store).runs():
         try:
-            yield listed(Run.open(store, name))
+            yield describe_run(Run.open(store, name))
         except (ConfigError, ArtifactError) as error:  # of another version, as a rule
             yield _unreadable(name, error)
 
@@ -59,8 +58,9 @@ def _unreadable(name: str, error: Exception) -> ListedRun:
     )
 
 
-def listed(run: Run) -> ListedRun:
-    status, figures = stored_status(run), summary_if_current(run) or {}
+def describe_run(run: Run) -> ListedRun:
+    """Returns the line of a run whose record can be read."""
+    status, figures = read_status(run), read_current_summary(run) or {}
     return ListedRun(
         run_name=run.name,
         created=run.record.created,
@@ -75,24 +75,3 @@ def listed(run: Run) -> ListedRun:
         seconds=sum(a.seconds for a in run.record.used.values() if not a.reused),
         cost_usd=status.paid_usd,
     )
-
-
-def stored_status(run: Run) -> RunStatus:
-    """The status of a run from its folder alone: its record, and how its last attempt ended.
-
-    A run that is said to be running may have lost its process since; only the orchestrator knows.
-    """
-    status = status_of(run, {})
-    told = _told(run)
-    if status.state == "complete" or told is None:
-        return status
-    return replace(status, state=told["state"], message=told["message"], link=told["link"])
-
-
-def _told(run: Run) -> dict[str, Any] | None:
-    """What the last attempt left, unless it completed and the run wants something anew since."""
-    text = run.store.read_document(f"runs/{run.name}/{STATUS}")
-    if text is None:
-        return None
-    told = json.loads(text)
-    return None if told["state"] == "complete" else told

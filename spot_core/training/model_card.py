@@ -10,7 +10,7 @@ from typing import Any
 from huggingface_hub import ModelCardData
 
 from spot_core.config.train import TrainConfig, result_settings
-from spot_core.report.markdown import table
+from spot_core.markdown import table
 
 _PAPER = "https://arxiv.org/abs/2603.01683"
 _FIGURES = ("loss", "reward_chosen", "reward_rejected", "margin", "accuracy", "kl", "delta", "grad_norm")
@@ -53,7 +53,7 @@ Rewards are means over pairs; `accuracy` is the share of pairs with r⁺ > r⁻;
 """
 
 
-def model_card(
+def render_model_card(
     settings: TrainConfig,
     *,
     base: str,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spot_core.report.markdown import block, cell, details, percent, table
+from spot_core.markdown import block, cell, details, percent, table
 
 markdown_it = pytest.importorskip("markdown_it")
 
