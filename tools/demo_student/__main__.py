@@ -1,7 +1,8 @@
 """Makes the demo student from a seed:  python -m tools.demo_student --seed 0 --out DIR
 
-About three minutes on one core. The same seed and number of threads give the same weights on the same kind of CPU: seed 0
-gives the weights of `spot_core/demo/student` byte for byte. The README.md there names the module by its former path.
+About three minutes on one core. The same seed and number of threads give the same weights with the same torch on the same
+kind of CPU, elsewhere weights that are about as good. `spot_core/demo/student` was made from seed 0; its README.md names this
+module by its former path.
 """
 
 import argparse
