@@ -16,10 +16,10 @@ from deployments.local import ui_url
 from flows.observe import run_of, status_now
 from spot_core.config.spot import StageName
 from spot_core.errors import ConfigError
-from spot_core.report.markdown import visible
-from spot_core.report.run_page import cells
+from spot_core.markdown import visible
+from spot_core.report.run_page import format_stage
 from spot_core.report.status import RunStatus, StageStatus
-from spot_core.report.terminal import results_table
+from spot_core.report.terminal import make_results_table
 from spot_core.runs import Run
 
 WAITS_STATUS = 3
@@ -90,7 +90,7 @@ def _follow(submitted: FlowRun, console: Console) -> int:
         )
         return 1
     if run is not None and status is not None and status.results is not None:
-        console.print(results_table(status.results))
+        console.print(make_results_table(status.results))
         console.print(str(run.folder / "summary.json"), markup=False, highlight=False)
     console.print(f"{address}\ntook {time.monotonic() - started:.0f} s", markup=False, highlight=False)
     return 0
@@ -133,6 +133,6 @@ def _percent(stage: StageStatus) -> float:
 
 def _note(stage: StageStatus) -> str:
     """State, rows, time, speed, time left, cost and what the stage says, as far as they are known."""
-    _, state, rows, took, speed, left, cost, note = cells(stage)
+    _, state, rows, took, speed, left, cost, note = format_stage(stage)
     parts = [rows, took, speed and f"{speed}/s", left and f"about {left} left", cost, visible(note)]
     return f"{state} {', '.join(part for part in parts if part)}".rstrip()

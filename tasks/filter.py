@@ -3,7 +3,7 @@
 from prefect import task
 
 from spot_core.pipeline import stages
-from spot_core.report import filter_page
+from spot_core.report.filter_page import render_filter_page
 from spot_core.runs import Run
 from tasks.patience import PATIENT
 from tasks.progress import progress_artifact
@@ -16,4 +16,4 @@ def check_answers(run_name: str, store: str) -> None:
     run = Run.open(store, run_name)
     with progress_artifact("filter-progress", unit="answers") as progress:
         artifact = stages.check_answers(run, progress)
-    publish("filter", filter_page.verdicts(artifact, take=run.config.filter.take))
+    publish("filter", render_filter_page(artifact, take=run.config.filter.take))

@@ -7,9 +7,7 @@ from prefect.exceptions import ObjectNotFound
 
 from spot_core.errors import ConfigError, PersonNeededError
 from spot_core.pipeline import stages
-from spot_core.report import rectify_page
-from spot_core.report.estimate_page import estimate_page
-from spot_core.report.rectify_report import STATISTICS, write_report
+from spot_core.report.rectify_report import STATISTICS, render_rectify_page, write_report
 from spot_core.runs import Run
 from tasks.patience import PATIENT
 from tasks.progress import progress_artifact
@@ -25,7 +23,7 @@ def rectify_failures(run_name: str, store: str) -> PersonNeededError | None:
             artifact = stages.rectify_failures(
                 run,
                 progress,
-                on_estimate=lambda told: publish("rectify-estimate", estimate_page(told)),
+                on_estimate=lambda told: publish("rectify-estimate", told.markdown()),
                 secret=secret,
             )
     except PersonNeededError as needed:
@@ -33,7 +31,7 @@ def rectify_failures(run_name: str, store: str) -> PersonNeededError | None:
     gamma, report = run.config.rectify.gamma, run.folder / "report" / "rectify"
     write_report(artifact, report, gamma=gamma)
     run.store.publish(report)
-    publish("rectify", rectify_page.edits(artifact, gamma=gamma, report=report))
+    publish("rectify", render_rectify_page(artifact, gamma=gamma, report=report))
     publish_table("rectify-statistics", pq.read_table(report / STATISTICS).to_pylist())
     return None
 

@@ -30,8 +30,8 @@ def list_command(
     """
     from itertools import islice  # noqa: PLC0415
 
-    from spot_core.report.listing import list_runs  # noqa: PLC0415
-    from spot_core.report.terminal import runs_table  # noqa: PLC0415
+    from spot_core.report.run_list import list_runs  # noqa: PLC0415
+    from spot_core.report.terminal import make_runs_table  # noqa: PLC0415
 
     listed = list(islice(list_runs(store), limit))
     states = _prefect_states([run.run_name for run in listed])
@@ -42,7 +42,7 @@ def list_command(
     if not listed:
         console.print(f"no runs in {store} yet", markup=False)
         return
-    console.print(runs_table([(run, (states or {}).get(run.run_name, "")) for run in listed]))
+    console.print(make_runs_table([(run, (states or {}).get(run.run_name, "")) for run in listed]))
     if states is None:
         console.print("No Prefect server answers, so the states are those that the store knows.")
 
@@ -50,7 +50,7 @@ def list_command(
 @app.command()
 def status(run_name: RunName, store: Store = "artifacts", as_json: Json = False) -> None:
     """Show where a run is, how long still, what it cost and what came out: its page in the UI, in the terminal."""
-    from spot_core.report.terminal import results_table, status_table  # noqa: PLC0415
+    from spot_core.report.terminal import make_results_table, make_status_table  # noqa: PLC0415
     from spot_core.runs import Run  # noqa: PLC0415
 
     run = Run.open(store, run_name)
@@ -58,11 +58,11 @@ def status(run_name: RunName, store: Store = "artifacts", as_json: Json = False)
     if as_json:
         typer.echo(json.dumps(asdict(now) | {"prefect": known}, indent=1, ensure_ascii=False))
         return
-    console.print(status_table(now))
+    console.print(make_status_table(now))
     if now.message:
         console.print(now.message, markup=False, highlight=False, soft_wrap=True)
     if now.results is not None:
-        console.print(results_table(now.results))
+        console.print(make_results_table(now.results))
     lines = [f"run: {now.folder}", *(f"log: {path}" for path in now.logs), f"curves: {now.tensorboard}"]
     if not known:
         lines.append("No Prefect server knows of this run: this is what its last attempt left in the store.")
@@ -76,8 +76,7 @@ def status(run_name: RunName, store: Store = "artifacts", as_json: Json = False)
 def _status(run: "Run") -> tuple[bool, "RunStatus"]:
     """Whether a Prefect server knows the run, and its status."""
     from deployments.local import server_answers  # noqa: PLC0415
-    from spot_core.report.listing import stored_status  # noqa: PLC0415
-    from spot_core.report.status import earlier_seconds  # noqa: PLC0415
+    from spot_core.report.status import read_earlier_seconds, read_status  # noqa: PLC0415
 
     if server_answers():
         from prefect.client.orchestration import get_client  # noqa: PLC0415
@@ -86,8 +85,8 @@ def _status(run: "Run") -> tuple[bool, "RunStatus"]:
 
         with get_client(sync_client=True) as client:
             if flow_run := next(flow_runs_named(client, run.name), None):
-                return True, status_now(client, flow_run, run, earlier=earlier_seconds(run))
-    return False, stored_status(run)
+                return True, status_now(client, flow_run, run, earlier=read_earlier_seconds(run))
+    return False, read_status(run)
 
 
 def _prefect_states(names: list[str]) -> dict[str, str] | None:
@@ -116,15 +115,15 @@ def compare(
     The change of an accuracy is paired, question by question, with its 95 % interval. In the Prefect UI: the
     deployment compare/runs.
     """
-    from spot_core.report.comparison import compare as compare_runs  # noqa: PLC0415
-    from spot_core.report.terminal import comparison_tables  # noqa: PLC0415
+    from spot_core.report.comparison import compare_runs  # noqa: PLC0415
+    from spot_core.report.terminal import make_comparison_tables  # noqa: PLC0415
     from spot_core.runs import Run  # noqa: PLC0415
 
     compared = compare_runs(Run.open(store, a), Run.open(store, b))
     if as_json:
         typer.echo(json.dumps(compared.as_dict(), indent=1, ensure_ascii=False))
         return
-    for table in comparison_tables(compared):
+    for table in make_comparison_tables(compared):
         console.print(table)
     for note in compared.notes:
         console.print(note, markup=False, highlight=False, soft_wrap=True)

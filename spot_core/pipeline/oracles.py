@@ -23,10 +23,9 @@ from spot_core.config.oracle import (
 )
 from spot_core.config.spot import SpotConfig
 from spot_core.errors import ConfigError
-from spot_core.inference.breaker import CircuitBreaker
-from spot_core.inference.client import OPENAI_URL, ModelClient
-from spot_core.inference.keys import key_of_environment
-from spot_core.inference.served import ServedModel
+from spot_core.inference.client import OPENAI_URL, ModelClient, key_of_environment
+from spot_core.inference.limits import CircuitBreaker
+from spot_core.inference.served import ServedChatModel
 from spot_core.models import resolve_model
 from spot_core.oracles.base import ChatClient, Oracle
 from spot_core.oracles.budget import Budget, Spending
@@ -134,7 +133,7 @@ async def open_oracles(
                     model, engine = served_by(oracle, config)
                     path = resolve_model(model) if isinstance(oracle, VllmOracleConfig) else model_path
                     assert path is not None, "what is downloaded is there"
-                    served = ServedModel(
+                    served = ServedChatModel(
                         path,
                         model,
                         engine,

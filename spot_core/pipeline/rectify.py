@@ -32,7 +32,6 @@ from spot_core.rectification.judge import Judge
 from spot_core.rectification.measures import Measures
 from spot_core.rectification.rectify import rectify_failures
 from spot_core.rectification.statistics import statistics
-from spot_core.report.estimate_page import estimate_page
 
 log = logging.getLogger(__name__)
 
@@ -229,7 +228,7 @@ def _require_confirmation(
     raise PersonNeededError(
         f"the Oracle will cost about ${estimated.usd:,.2f}, more than rectify.confirm_above_usd = {limit:g}: {estimated}. "
         f"If that is all right, resume the run, or call run.confirm({key!r}) and the stage again",
-        page=f"Resume this run to spend about ${estimated.usd:,.2f}; cancel it not to.\n\n{estimate_page(estimated)}",
+        page=f"Resume this run to spend about ${estimated.usd:,.2f}; cancel it not to.\n\n{estimated.markdown()}",
         wait_days=CONFIRM_DAYS,
         key=key,
     )

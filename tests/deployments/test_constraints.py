@@ -13,9 +13,9 @@ from shutil import copytree
 
 import pytest
 
-from deployments.audit import CONSTRAINTS
 from tests.docker.dockerfile import REPOSITORY, arguments
 
+CONSTRAINTS = REPOSITORY / "deployments" / "constraints"
 UV = Path(sys.executable).with_name("uv")
 EXTRAS = ("dev", "s3", "wandb", "smollm2")
 X86, ARM = "x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"

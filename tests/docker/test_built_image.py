@@ -1,6 +1,6 @@
 """The CPU image, built by buildah, which needs no daemon. Root's `chroot` isolation needs no kernel feature of containers.
 
-Options for a mirror (deployments/README.md, "Images") come from SPOT_IMAGE_OPTIONS.
+Options for a mirror (docs/clusters.md, "Images") come from SPOT_IMAGE_OPTIONS.
 """
 
 import os

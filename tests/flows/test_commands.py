@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from flows.cli import app, main
 from flows.commands.options import console
-from spot_core.report.status import Seen, status_of
+from spot_core.report.status import ObservedStage, compute_status
 from tests.spot_core.report.test_status import start, use
 
 
@@ -38,8 +38,8 @@ def test_runs_of_a_store_are_listed_without_a_server(tmp_path, spot):
     assert "no runs in" in spot("runs")
     run = start(tmp_path, "first")
     use(run, "rollout")
-    seen = {"filter": Seen("failed", message="disk full")}
-    status_of(run, seen, state="failed", message="disk full").save(run)
+    seen = {"filter": ObservedStage("failed", message="disk full")}
+    compute_status(run, seen, state="failed", message="disk full").save(run)
     start(tmp_path, "second")
     told = spot("runs")
     assert "first" in told
@@ -54,7 +54,7 @@ def test_runs_of_a_store_are_listed_without_a_server(tmp_path, spot):
 def test_the_status_of_a_run_says_what_its_last_attempt_left(tmp_path, spot):
     run = start(tmp_path, "first")
     use(run, "rollout")
-    status_of(run, {}, state="failed", message="disk [bold]full[/bold]").save(run)
+    compute_status(run, {}, state="failed", message="disk [bold]full[/bold]").save(run)
     told = spot("status", "first")
     assert "run first: failed" in told
     assert "disk [bold]full[/bold]" in told  # as it is

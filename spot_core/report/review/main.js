@@ -1,8 +1,7 @@
 // Brings rows, drafts, list and field together.
 
-const byId = (id) => document.getElementById(id);
-const rows = JSON.parse(byId("data").textContent);
-const facts = JSON.parse(byId("facts").textContent);
+const rows = read("data");
+const facts = read("facts");
 const drafts = new Drafts(facts.artifact);
 const list = new List(byId("list"), rows, drafts, choose);
 const field = byId("edit");

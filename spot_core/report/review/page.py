@@ -1,15 +1,15 @@
-"""The review page: what waits for a person as JSON in a page that edits it."""
+"""The review page: failures that wait for a person, as JSON in a page that edits them."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from spot_core.report.self_contained import as_json, template
+from spot_core.report.web_page import fill_template, to_json
 
-_SCRIPTS = ("texts.js", "words.js", "drafts.js", "list.js", "main.js")
+_SCRIPTS = ("field.js", "words.js", "drafts.js", "list.js", "main.js")
 
 
-def review_page(waiting: Sequence[dict[str, Any]], *, artifact: str, gamma: float, folder: str) -> str:
-    """A page on which each failure can be edited or skipped.
+def render_review_page(waiting: Sequence[dict[str, Any]], *, artifact: str, gamma: float, folder: str) -> str:
+    """Returns a page on which each failure can be edited or skipped.
 
     Args:
         waiting: the lines of failures.jsonl.
@@ -17,11 +17,11 @@ def review_page(waiting: Sequence[dict[str, Any]], *, artifact: str, gamma: floa
         gamma: largest change ratio that is accepted.
         folder: where the edits are to be put.
     """
-    page = template(__package__, "review.html", style="review.css", scripts=_SCRIPTS)
+    page = fill_template(__package__, "review.html", style="review.css", scripts=_SCRIPTS)
     before_rows, rest = page.split("{{rows}}")
     before_facts, after_facts = rest.split("{{facts}}")
-    rows = ",\n".join(as_json(_entry(row)) for row in waiting)
-    facts = as_json({"artifact": artifact, "gamma": gamma, "folder": folder})
+    rows = ",\n".join(to_json(_entry(row)) for row in waiting)
+    facts = to_json({"artifact": artifact, "gamma": gamma, "folder": folder})
     return f"{before_rows}[\n{rows}\n]{before_facts}{facts}{after_facts}"
 
 

@@ -18,7 +18,7 @@ from spot_core.errors import ConfigError, EngineError
 from spot_core.inference import server
 from spot_core.inference.policy import Policy, Request
 from spot_core.pipeline.rollout import sample_responses
-from spot_core.processes.ports import free_port
+from spot_core.processes.supervised import free_port
 from tests.spot_core.inference import fake_openai
 
 SAMPLING = SamplingConfig(max_new_tokens=10)

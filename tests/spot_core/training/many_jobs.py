@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from spot_core.errors import SpotError
-from spot_core.processes.ports import free_port
+from spot_core.processes.supervised import free_port
 from spot_core.training.job import TrainingJob
 from tests.spot_core.training.faults import FAULTS
 

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 from rapidfuzz.distance import LCSseq
 
-from spot_core.report.review.page import review_page
+from spot_core.report.review.page import render_review_page
 from tests.spot_core.report.chromium import ALT, CTRL
 from tests.spot_core.report.review.test_page import failure
 from tests.spot_core.report.viewer.hostile import TEXTS
@@ -20,7 +20,7 @@ def review(browser, tmp_path):
     browser.send("Page.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
 
     def opened(rows, artifact=tmp_path.name):
-        page = review_page(rows, artifact=artifact, gamma=0.6, folder="/store/<b>review</b>")
+        page = render_review_page(rows, artifact=artifact, gamma=0.6, folder="/store/<b>review</b>")
         (tmp_path / "review.html").write_text(page, encoding="utf-8", newline="")
         browser.troubles.clear()
         return browser.open(tmp_path / "review.html")
@@ -32,8 +32,8 @@ def review(browser, tmp_path):
 def functions(browser):
     """A page without the policy, in which the page's functions can be called one by one."""
     browser.send("Page.navigate", url="about:blank")
-    for name in ("texts.js", "words.js", "drafts.js"):
-        browser.value(files("spot_core.report.review").joinpath(name).read_text(encoding="utf-8"))
+    for name in ("page.js", "review/field.js", "review/words.js", "review/drafts.js"):
+        browser.value(files("spot_core.report").joinpath(name).read_text(encoding="utf-8"))
     return browser
 
 

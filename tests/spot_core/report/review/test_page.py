@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spot_core.report.review.page import review_page
+from spot_core.report.review.page import render_review_page
 from tests.spot_core.report.viewer.hostile import TEXTS
 from tests.spot_core.report.viewer.test_page import Elements
 
@@ -21,7 +21,7 @@ def failure(**texts):
 
 
 def page_of(*rows, folder="/store/rectify/k/review"):
-    return review_page(rows, artifact="rectify/k/0", gamma=0.6, folder=folder)
+    return render_review_page(rows, artifact="rectify/k/0", gamma=0.6, folder=folder)
 
 
 def data_of(found):
