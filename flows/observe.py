@@ -21,11 +21,11 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.sorting import ArtifactSort, FlowRunSort
 
 from flows.waiting import WAITS
-from spot_core.artifacts import ArtifactStore
 from spot_core.config.spot import SpotConfig, StageName
 from spot_core.pipeline.reached import Reached
 from spot_core.report.status import ObservedStage, ObservedState, RunState, RunStatus, compute_status
 from spot_core.runs import Run
+from spot_core.store import ArtifactStore
 
 WHOLE = "spot"
 """Name of the flow that runs all stages."""

@@ -12,13 +12,13 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from spot_core.artifacts import Artifact
-from spot_core.artifacts.manifest import write_atomically
-from spot_core.artifacts.writer import write_parts
 from spot_core.config.spot import SpotConfig
 from spot_core.errors import ConfigError
 from spot_core.report.dataset_card import render_dataset_card
 from spot_core.runs import Run
+from spot_core.store import Artifact
+from spot_core.store.manifest import write_atomically
+from spot_core.store.writer import write_parts
 
 Form = Literal["trl", "jsonl"]
 CARD = "README.md"

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.shared_data import shared_rows
-from spot_core.artifacts import Artifact, ArtifactStore, Recipe, schemas
+from spot_core.store import Artifact, ArtifactStore, Recipe, schemas
 
 _BATCH_ROWS = 5_000
 _VOCABULARY = 150_000

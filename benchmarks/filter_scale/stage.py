@@ -5,9 +5,9 @@ import sys
 import time
 
 from benchmarks.filter_scale.responses import make_rollout
-from spot_core.artifacts import Artifact, ArtifactStore
 from spot_core.config.checker import CheckerConfig
 from spot_core.pipeline import filter as filtering
+from spot_core.store import Artifact, ArtifactStore
 
 
 def main(location: str, rows: str, generation: str, workers: str) -> None:

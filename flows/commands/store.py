@@ -10,7 +10,7 @@ from rich.table import Column, Table
 from flows.commands.options import Store, console
 
 if TYPE_CHECKING:
-    from spot_core.artifacts.garbage import Garbage
+    from spot_core.store.garbage import Garbage
 
 app = typer.Typer()
 
@@ -28,9 +28,9 @@ def gc(
     To let go of a run's artifacts, delete its folder (`runs/NAME` in the store) first. Runs, the Oracle's replies and
     whatever somebody is at work on are kept. Works on a folder and on `s3://…`.
     """
-    from spot_core.artifacts import ArtifactStore  # noqa: PLC0415
-    from spot_core.artifacts.garbage import find_garbage, remove_garbage  # noqa: PLC0415
     from spot_core.runs import used_artifacts  # noqa: PLC0415
+    from spot_core.store import ArtifactStore  # noqa: PLC0415
+    from spot_core.store.garbage import find_garbage, remove_garbage  # noqa: PLC0415
 
     opened = ArtifactStore(store)
     found = find_garbage(opened, used_artifacts(opened), keep_days=days)

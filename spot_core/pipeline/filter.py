@@ -13,15 +13,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from spot_core.artifacts import Artifact, ArtifactWriter, Recipe, schemas
-from spot_core.artifacts.batches import regrouped
-from spot_core.artifacts.journal import Journal
-from spot_core.artifacts.writer import ROWS_PER_GROUP
 from spot_core.checker import CHECKER_VERSION, CheckerPool, CheckItem, Verdict
 from spot_core.config.checker import CheckerConfig
 from spot_core.devices import cores
 from spot_core.pipeline.pass_rates import pass_rate_statistics
 from spot_core.pipeline.progress import Progress, silent
+from spot_core.store import Artifact, ArtifactWriter, Recipe, schemas
+from spot_core.store.journal import Journal
+from spot_core.store.writer import ROWS_PER_GROUP, regrouped
 
 CODE_VERSION = 2
 VERDICTS_PER_RECORD = 500

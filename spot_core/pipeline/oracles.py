@@ -7,7 +7,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from statistics import mean
 
-from spot_core.artifacts.recipe import canonical_json
 from spot_core.config.imported import ImportedOracleConfig
 from spot_core.config.oracle import (
     CalculatorOracleConfig,
@@ -36,6 +35,7 @@ from spot_core.oracles.prompting import Prompt
 from spot_core.oracles.reading import usage_of
 from spot_core.oracles.replies import ReplyJournal
 from spot_core.pipeline.oracle_recipe import served_by, serving
+from spot_core.store.manifest import canonical_json
 
 log = logging.getLogger(__name__)
 

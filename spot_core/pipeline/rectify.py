@@ -12,7 +12,6 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-from spot_core.artifacts import Artifact, ArtifactStore, ArtifactWriter, Recipe
 from spot_core.config.oracle import in_order
 from spot_core.config.spot import SpotConfig
 from spot_core.errors import EngineError, PersonNeededError
@@ -32,6 +31,7 @@ from spot_core.rectification.judge import Judge
 from spot_core.rectification.measures import Measures
 from spot_core.rectification.rectify import rectify_failures
 from spot_core.rectification.statistics import statistics
+from spot_core.store import Artifact, ArtifactStore, ArtifactWriter, Recipe
 
 log = logging.getLogger(__name__)
 

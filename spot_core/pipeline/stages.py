@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 
-from spot_core.artifacts import Artifact, ArtifactWriter
 from spot_core.config.spot import STAGES, StageName
 from spot_core.disk import plain_disk_errors
 from spot_core.errors import ConfigError
@@ -25,6 +24,7 @@ from spot_core.pipeline.progress import Progress, silent
 from spot_core.pipeline.resolve import WHENS, Node, Resolver
 from spot_core.rectification.estimate import Estimate
 from spot_core.runs import Run
+from spot_core.store import Artifact, ArtifactWriter
 from spot_core.training.watchers import require_watchers
 
 log = logging.getLogger(__name__)

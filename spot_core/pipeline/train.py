@@ -9,14 +9,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from spot_core.artifacts import Artifact, ArtifactWriter, Recipe, schemas
-from spot_core.artifacts.journal import read_plain_lines
 from spot_core.config.spot import SpotConfig
 from spot_core.config.train import TrainConfig, result_settings
 from spot_core.errors import InputError
 from spot_core.inference.prompts import PromptRenderer
 from spot_core.models import is_local, name_of
 from spot_core.pipeline.progress import Progress, silent
+from spot_core.store import Artifact, ArtifactWriter, Recipe, schemas
+from spot_core.store.journal import read_plain_lines
 from spot_core.training import checkpoints
 from spot_core.training.job import TrainingJob
 from spot_core.training.launch import launch

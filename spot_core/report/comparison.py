@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from spot_core.artifacts import Artifact
-from spot_core.artifacts.manifest import Manifest
 from spot_core.markdown import cell, percent, points, table
 from spot_core.report.run_page import format_dollars
 from spot_core.report.summary import compute_paired_change
 from spot_core.runs import Run, UsedArtifact
+from spot_core.store import Artifact
+from spot_core.store.manifest import Manifest
 
 NONE = "–"
 _MOST_SHOWN = 50

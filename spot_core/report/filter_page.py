@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from itertools import chain, islice, zip_longest
 from typing import Any
 
-from spot_core.artifacts import Artifact
 from spot_core.markdown import details, percent, table
 from spot_core.pipeline.evaluate import Z_95
 from spot_core.report import plots
 from spot_core.report.stage_pages import render_footer
+from spot_core.store import Artifact
 
 _AUDITED = 20
 _METHODS = 20

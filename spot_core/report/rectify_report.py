@@ -5,9 +5,6 @@ from typing import Any
 
 import pandas as pd
 
-from spot_core.artifacts import Artifact, schemas
-from spot_core.artifacts.manifest import replaced
-from spot_core.artifacts.writer import write_parquet
 from spot_core.markdown import block, cell, details, percent, table
 from spot_core.rectification.figures import figures as all_figures
 from spot_core.rectification.measures import Measures
@@ -25,6 +22,9 @@ from spot_core.report import plots
 from spot_core.report.edits import render_edit
 from spot_core.report.stage_pages import render_footer
 from spot_core.report.viewer.page import write_viewer
+from spot_core.store import Artifact, schemas
+from spot_core.store.manifest import replaced
+from spot_core.store.writer import write_parquet
 
 STATISTICS = "statistics.parquet"
 PICTURE = "change_ratio.png"

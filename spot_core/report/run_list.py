@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from spot_core.artifacts import ArtifactStore
 from spot_core.errors import ArtifactError, ConfigError
 from spot_core.report.status import RunState, read_current_summary, read_status
 from spot_core.runs import Run
+from spot_core.store import ArtifactStore
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,12 @@
 from itertools import islice
 from typing import Any
 
-from spot_core.artifacts import Artifact
 from spot_core.config.spot import EvaluationSet
 from spot_core.markdown import details, percent, points, table
 from spot_core.report import plots
 from spot_core.report.summary import compute_paired_change
 from spot_core.runs import Run
+from spot_core.store import Artifact
 
 _EXAMPLES = 5
 

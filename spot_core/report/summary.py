@@ -5,12 +5,12 @@ import math
 from statistics import fmean
 from typing import Any
 
-from spot_core.artifacts import Artifact
-from spot_core.artifacts.manifest import write_atomically
 from spot_core.config.spot import EvaluationSet, SpotConfig
 from spot_core.pipeline.evaluate import Z_95
 from spot_core.pipeline.resolve import Resolver
 from spot_core.runs import Run, UsedArtifact
+from spot_core.store import Artifact
+from spot_core.store.manifest import write_atomically
 
 SUMMARY = "summary.json"
 _FIGURES = ("accuracy", "half_width_95", "questions", "samples", "answered")

@@ -17,8 +17,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from spot_core.artifacts.schemas import REFERENCE
 from spot_core.errors import EngineError, InputError
+from spot_core.store.schemas import REFERENCE
 from spot_core.training.attention import attention_kernel
 from spot_core.training.device import Place, gather, load_config, load_policy
 from spot_core.training.invariants import check_alone_and_together, choose_probes, probe, rounding_limit

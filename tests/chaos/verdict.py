@@ -8,8 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from spot_core.artifacts import Artifact
 from spot_core.runs import Run
+from spot_core.store import Artifact
 
 _KEYS = {
     "questions": ["question_id"],

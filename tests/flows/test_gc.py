@@ -6,8 +6,8 @@ import time
 from typer.testing import CliRunner
 
 from flows.cli import app
-from spot_core.artifacts import ArtifactStore
-from tests.spot_core.artifacts.writing import RECIPE, write
+from spot_core.store import ArtifactStore
+from tests.spot_core.store.writing import RECIPE, write
 
 
 def gc(*arguments):

@@ -5,10 +5,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from spot_core.artifacts import Artifact
 from spot_core.report.edits import split_edit
 from spot_core.report.viewer.formulas import FORMULA_PATTERN, FormulaTable
 from spot_core.report.web_page import fill_template, to_json
+from spot_core.store import Artifact
 
 MOST_ROWS = 20_000
 MOST_BYTES = 96 * 2**20

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from spot_core.artifacts import ArtifactWriter, schemas
 from spot_core.config.engine import EngineConfig
 from spot_core.config.spot import SpotConfig
 from spot_core.demo import STUDENT_PATH
@@ -21,6 +20,7 @@ from spot_core.oracles.prompting import END, START
 from spot_core.pipeline import stages
 from spot_core.pipeline.resolve import Resolver
 from spot_core.runs import Run
+from spot_core.store import ArtifactWriter, schemas
 from tests.spot_core.inference.fake_openai import Body, Completion, FakeOpenAI
 
 QUESTIONS = 24

@@ -5,11 +5,11 @@ import time
 
 import pytest
 
-from spot_core.artifacts import Artifact, ArtifactStore, Recipe
-from spot_core.artifacts.writer import ROWS_PER_GROUP
 from spot_core.checker import CheckerPool, CheckItem, Verdict
 from spot_core.config.checker import CheckerConfig
 from spot_core.pipeline import filter as filtering
+from spot_core.store import Artifact, ArtifactStore, Recipe
+from spot_core.store.writer import ROWS_PER_GROUP
 
 CHECKER = CheckerConfig(workers=1)
 FORMS = ("A: {}", r"So \boxed{{{}}}.", "", "The answer is {}.", r"\boxed{{\frac{{x}}{{{}}}}}")

@@ -13,12 +13,12 @@ from random import Random
 
 import pytest
 
-from spot_core.artifacts import schemas
-from spot_core.artifacts.journal import read_journal
 from spot_core.config.spot import SpotConfig
 from spot_core.oracles.prompting import END, START
 from spot_core.pipeline import stages
 from spot_core.runs import Run
+from spot_core.store import schemas
+from spot_core.store.journal import read_journal
 from tests.spot_core.inference.misbehaviour import BAD_ANSWERS, FAULTS
 
 REPOSITORY = Path(__file__).resolve().parents[3]

@@ -8,11 +8,11 @@ from collections import Counter
 import pyarrow.parquet as pq
 import pytest
 
-from spot_core.artifacts import schemas
 from spot_core.errors import ConfigError, EngineError, InputError
 from spot_core.pipeline import stages
 from spot_core.pipeline.resolve import Resolver
 from spot_core.runs import Run
+from spot_core.store import schemas
 from tests.spot_core.pipeline.miniature import QUESTIONS, Student, pretend_training, reused, run_stages
 
 STAGES = ("questions/chains", "questions", "rollout", "filter", "rectify")

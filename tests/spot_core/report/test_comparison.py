@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from spot_core.artifacts import Recipe
 from spot_core.config.spot import SpotConfig
 from spot_core.errors import ArtifactError
 from spot_core.report.comparison import Difference, compare_runs, find_differences
 from spot_core.runs import Run
+from spot_core.store import Recipe
 from tests.spot_core.report.test_summary import evaluated
 
 DATASET = {

@@ -5,9 +5,9 @@ from collections import Counter
 
 import pytest
 
-from spot_core.artifacts import Artifact
 from spot_core.pipeline import stages
 from spot_core.report.filter_page import choose_audit_rows, compute_wilson_interval, render_filter_page
+from spot_core.store import Artifact
 from tests.spot_core.pipeline.miniature import run_stages
 from tests.spot_core.report.test_stage_pages import artifact_of, assert_harmless, rollout_row
 from tests.spot_core.test_markdown import HOSTILE

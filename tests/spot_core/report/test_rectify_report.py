@@ -6,12 +6,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from spot_core.artifacts import ArtifactStore, Recipe, schemas
 from spot_core.pipeline import stages
 from spot_core.rectification.figures import figures
 from spot_core.rectification.measures import Measures
 from spot_core.report import rectify_report
 from spot_core.report.rectify_report import render_rectify_page, write_report
+from spot_core.store import ArtifactStore, Recipe, schemas
 from tests.spot_core.pipeline.miniature import run_stages
 from tests.spot_core.rectification.rows import proposal, row
 from tests.spot_core.rectification.test_statistics import some_rows

@@ -4,7 +4,6 @@ import re
 
 import pytest
 
-from spot_core.artifacts import ArtifactStore, Recipe
 from spot_core.pipeline import stages
 from spot_core.report.stage_pages import (
     render_evaluation,
@@ -15,6 +14,7 @@ from spot_core.report.stage_pages import (
     render_training,
 )
 from spot_core.report.summary import write_summary
+from spot_core.store import ArtifactStore, Recipe
 from tests.spot_core.pipeline.miniature import QUESTIONS, pretend_training, run_stages
 from tests.spot_core.test_markdown import HOSTILE, Page, rendered
 

@@ -5,7 +5,6 @@ import json
 
 import pytest
 
-from spot_core.artifacts import Recipe
 from spot_core.config.spot import SpotConfig
 from spot_core.pipeline.reached import Reached, duration
 from spot_core.report.run_list import list_runs
@@ -20,6 +19,7 @@ from spot_core.report.status import (
     read_status,
 )
 from spot_core.runs import Run
+from spot_core.store import Recipe
 
 
 def start(tmp_path, name="one"):

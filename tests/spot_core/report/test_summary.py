@@ -5,7 +5,6 @@ import math
 
 import pytest
 
-from spot_core.artifacts import ArtifactStore, Recipe
 from spot_core.pipeline import stages
 from spot_core.pipeline.resolve import Resolver
 from spot_core.report.run_list import describe_run
@@ -14,6 +13,7 @@ from spot_core.report.status import compute_status
 from spot_core.report.summary import compute_paired_change, summarise, write_summary
 from spot_core.report.terminal import make_results_table
 from spot_core.runs import Run
+from spot_core.store import ArtifactStore, Recipe
 from tests.spot_core.pipeline.miniature import QUESTIONS, Student, pretend_training, run_stages
 
 PROMISED = {

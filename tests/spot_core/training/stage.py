@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from spot_core.artifacts.schemas import REFERENCE
 from spot_core.config.train import TrainConfig
+from spot_core.store.schemas import REFERENCE
 from spot_core.training.job import LineTail, TrainingJob
 from spot_core.training.launch import launch
 from spot_core.training.pairs import Pair

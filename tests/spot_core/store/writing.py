@@ -12,8 +12,8 @@ import sys
 import time
 from pathlib import Path
 
-from spot_core.artifacts import Artifact, ArtifactStore, Recipe
 from spot_core.errors import SpotError
+from spot_core.store import Artifact, ArtifactStore, Recipe
 
 RECIPE = Recipe("questions", {"kind": "test"}, {"source": "0" * 64}, 1)
 
@@ -52,7 +52,7 @@ def write(store, *, rows, files, go=None):
 def start(scratch, **arguments):
     """The process; its scratch folder is that of a machine of its own, if no other process has the same."""
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.spot_core.artifacts.writing", json.dumps(arguments)],
+        [sys.executable, "-m", "tests.spot_core.store.writing", json.dumps(arguments)],
         env=os.environ | {"SPOT_SCRATCH": str(scratch)},
         cwd=Path(__file__).parents[3],
         stdout=subprocess.PIPE,

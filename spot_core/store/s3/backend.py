@@ -7,19 +7,17 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from spot_core.artifacts.artifact import Artifact
-from spot_core.artifacts.backend import Found, Stored
-from spot_core.artifacts.lease import lease, try_lease
-from spot_core.artifacts.manifest import FileEntry, Manifest
-from spot_core.artifacts.remote import documents
-from spot_core.artifacts.remote.held import RemoteHeld
-from spot_core.artifacts.remote.layout import RemoteManifest, Shelf, parsed, tombstone
-from spot_core.artifacts.remote.lease import RemoteLease, Seen, without_life
-from spot_core.artifacts.remote.mirror import JournalMirror
-from spot_core.artifacts.remote.objects import Objects
-from spot_core.artifacts.remote.scratch import identity_of
-from spot_core.artifacts.remote.transfer import Cache, difference
 from spot_core.errors import ArtifactError
+from spot_core.store.artifact import Artifact
+from spot_core.store.backend import Found, Stored
+from spot_core.store.local import lease, try_lease
+from spot_core.store.manifest import FileEntry, Manifest
+from spot_core.store.s3 import documents
+from spot_core.store.s3.held import RemoteHeld
+from spot_core.store.s3.layout import RemoteManifest, Shelf, parsed, tombstone
+from spot_core.store.s3.lease import RemoteLease, Seen, without_life
+from spot_core.store.s3.objects import Objects
+from spot_core.store.s3.sync import Cache, JournalMirror, difference, identity_of
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from spot_core.artifacts.manifest import FileEntry, Manifest
 from spot_core.errors import ArtifactError
+from spot_core.store.manifest import FileEntry, Manifest
 
 Fetch = Callable[[list[FileEntry]], None]
 """Sees to it that these files are in the artifact's folder, every byte as it was written."""

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spot_core.artifacts.journal import Journal, read_journal
-from spot_core.artifacts.remote.mirror import JournalMirror
-from spot_core.artifacts.remote.objects import Objects
 from spot_core.errors import ArtifactError
+from spot_core.store.journal import Journal, read_journal
+from spot_core.store.s3.objects import Objects
+from spot_core.store.s3.sync import JournalMirror
 
 ATTEMPT = st.tuples(
     st.integers(0, 2),  # on which machine

@@ -16,9 +16,9 @@ from collections.abc import Mapping
 
 from pydantic import Field, ValidationError
 
-from spot_core.artifacts.manifest import FileEntry, Manifest
-from spot_core.artifacts.remote.objects import ObjectInfo, is_plain
 from spot_core.errors import ArtifactError
+from spot_core.store.manifest import FileEntry, Manifest
+from spot_core.store.s3.objects import ObjectInfo, is_plain
 
 LEASES, WORK = ".lease", ".work"
 _GENERATION = re.compile(r"(\d+)/")

@@ -5,12 +5,12 @@ from contextlib import contextmanager
 
 import pytest
 
-from spot_core.artifacts import Artifact, ArtifactStore, Recipe
-from spot_core.artifacts.garbage import find_garbage, remove_garbage
-from spot_core.artifacts.remote.lease import Holder
 from spot_core.config.spot import SpotConfig
 from spot_core.runs import Run, used_artifacts
-from tests.spot_core.artifacts.writing import RECIPE, row, start
+from spot_core.store import Artifact, ArtifactStore, Recipe
+from spot_core.store.garbage import find_garbage, remove_garbage
+from spot_core.store.s3.lease import Holder
+from tests.spot_core.store.writing import RECIPE, row, start
 from tests.stores import Keeper
 
 LATER = 2 * 3600.0

@@ -5,11 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spot_core.artifacts import Artifact, ArtifactStore, Recipe, schemas
-from spot_core.artifacts.batches import regrouped
-from spot_core.artifacts.writer import ROWS_PER_GROUP, ROWS_PER_PART
 from spot_core.errors import ArtifactError
-from tests.spot_core.artifacts.test_store import make, row
+from spot_core.store import Artifact, ArtifactStore, Recipe, schemas
+from spot_core.store.writer import ROWS_PER_GROUP, ROWS_PER_PART, regrouped
+from tests.spot_core.store.test_artifact_store import make, row
 
 SCHEMA = pa.schema([pa.field("n", pa.int64()), pa.field("text", pa.string())])
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from spot_core.artifacts.backend import Stored
-from spot_core.artifacts.store import ArtifactStore
+from spot_core.store.artifact_store import ArtifactStore
+from spot_core.store.backend import Stored
 
 KEEP_UNFINISHED_DAYS = 30.0
 """A run may wait that long for a person."""

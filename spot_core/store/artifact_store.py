@@ -5,14 +5,12 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from spot_core.artifacts.artifact import Artifact
-from spot_core.artifacts.backend import Backend, Found
-from spot_core.artifacts.local import LocalBackend
-from spot_core.artifacts.manifest import Manifest
-from spot_core.artifacts.packages import warn_about_differences
-from spot_core.artifacts.recipe import Recipe
-from spot_core.artifacts.writer import ArtifactWriter
 from spot_core.errors import ArtifactError, ConfigError
+from spot_core.store.artifact import Artifact
+from spot_core.store.backend import Backend, Found
+from spot_core.store.local import LocalBackend
+from spot_core.store.manifest import Manifest, Recipe, warn_about_differences
+from spot_core.store.writer import ArtifactWriter
 
 log = logging.getLogger(__name__)
 
@@ -205,7 +203,7 @@ def _backend(location: str, lease_seconds: float) -> Backend:
             "store holds a user name or a key: settings are kept and shown, so give credentials by environment "
             "(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)"
         )
-    from spot_core.artifacts.remote.backend import RemoteBackend  # noqa: PLC0415 - most stores are folders
-    from spot_core.artifacts.remote.scratch import scratch_of  # noqa: PLC0415
+    from spot_core.store.s3.backend import RemoteBackend  # noqa: PLC0415 - most stores are folders
+    from spot_core.store.s3.sync import scratch_of  # noqa: PLC0415
 
     return RemoteBackend(location, scratch_of(location), lease_seconds=lease_seconds)

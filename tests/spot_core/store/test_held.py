@@ -4,8 +4,8 @@ import uuid
 
 import pytest
 
-from spot_core.artifacts.remote.beside import Beside
-from spot_core.artifacts.remote.objects import Objects
+from spot_core.store.s3.held import Beside
+from spot_core.store.s3.objects import Objects
 
 EDITS = "rectify/key/review/edits.jsonl"
 

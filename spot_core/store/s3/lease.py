@@ -17,9 +17,9 @@ from typing import NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from spot_core.artifacts.lease import Reminder, described, this_process
-from spot_core.artifacts.remote.objects import Objects
 from spot_core.errors import ArtifactError, ConfigError
+from spot_core.store.local import Reminder, described, this_process
+from spot_core.store.s3.objects import Objects
 
 log = logging.getLogger(__name__)
 

@@ -9,12 +9,12 @@ import time
 import pytest
 import s3fs
 
-from spot_core.artifacts import ArtifactStore
-from spot_core.artifacts.remote.lease import RemoteLease
-from spot_core.artifacts.remote.objects import Objects
 from spot_core.errors import ArtifactError, ConfigError, StoreAwayError
 from spot_core.oracles.replies import ReplyJournal
-from tests.spot_core.artifacts.writing import RECIPE, row, start, write
+from spot_core.store import ArtifactStore
+from spot_core.store.s3.lease import RemoteLease
+from spot_core.store.s3.objects import Objects
+from tests.spot_core.store.writing import RECIPE, row, start, write
 from tests.stores import Keeper
 
 LEASE = 3.0

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spot_core.artifacts.journal import Journal, read_journal
+from spot_core.store.journal import Journal, read_journal
 
 RECORDS = [{"n": n, "text": "é\n\x00\ud800" * n} for n in range(5)]
 
@@ -51,7 +51,7 @@ def test_a_flipped_bit_ends_the_journal_there(tmp_path):
 
 def test_kill_9_keeps_what_append_returned_for(tmp_path):
     program = (
-        "import sys, itertools\nfrom pathlib import Path\nfrom spot_core.artifacts.journal import Journal\n"
+        "import sys, itertools\nfrom pathlib import Path\nfrom spot_core.store.journal import Journal\n"
         "journal = Journal(Path(sys.argv[1]))\n"
         "for n in itertools.count():\n    journal.append({'n': n})\n    print(n, flush=True)\n"
     )

@@ -7,10 +7,10 @@ import time
 import pyarrow.parquet as pq
 import pytest
 
-from spot_core.artifacts import Artifact, ArtifactStore, Recipe, schemas
-from spot_core.artifacts.writer import ROWS_PER_PART
 from spot_core.errors import ArtifactError, ConfigError
-from tests.spot_core.artifacts.writing import RECIPE, row
+from spot_core.store import Artifact, ArtifactStore, Recipe, schemas
+from spot_core.store.writer import ROWS_PER_PART
+from tests.spot_core.store.writing import RECIPE, row
 
 
 def make(store: ArtifactStore, count: int = 3, *, recipe: Recipe = RECIPE, at_least: int = 0) -> Artifact:

@@ -2,8 +2,8 @@
 
 import uuid
 
-from spot_core.artifacts.remote import documents
-from spot_core.artifacts.remote.objects import Objects
+from spot_core.store.s3 import documents
+from spot_core.store.s3.objects import Objects
 
 
 def test_the_latest_version_is_the_one_of_the_highest_number_however_long():

@@ -5,9 +5,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from spot_core.artifacts.artifact import Artifact
-from spot_core.artifacts.manifest import Manifest
-from spot_core.artifacts.recipe import Recipe
+from spot_core.store.artifact import Artifact
+from spot_core.store.manifest import Manifest, Recipe
 
 Seal = Callable[[Path, Manifest], Manifest]
 """Makes the files that a manifest names an artifact, for good. Returns the manifest that counts: another one if

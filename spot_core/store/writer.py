@@ -1,4 +1,7 @@
-"""Writes one artifact: rows through a journal, parts in Parquet, the manifest last."""
+"""Streams of Arrow data, cut into tables of one size whatever the pieces they came in.
+
+Writes one artifact: rows through a journal, parts in Parquet, the manifest last.
+"""
 
 import logging
 import os
@@ -13,16 +16,45 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from spot_core.artifacts import schemas
-from spot_core.artifacts.backend import Seal
-from spot_core.artifacts.batches import regrouped
-from spot_core.artifacts.journal import Journal
-from spot_core.artifacts.manifest import Manifest, entry_for, write_atomically
-from spot_core.artifacts.packages import installed_versions
-from spot_core.artifacts.recipe import Recipe, canonical_json
 from spot_core.errors import ArtifactError
+from spot_core.store import schemas
+from spot_core.store.backend import Seal
+from spot_core.store.journal import Journal
+from spot_core.store.manifest import (
+    Manifest,
+    Recipe,
+    canonical_json,
+    entry_for,
+    installed_versions,
+    write_atomically,
+)
 
 log = logging.getLogger(__name__)
+
+
+def regrouped(batches: Iterable[pa.RecordBatch], schema: pa.Schema, *, rows: int) -> Iterator[pa.Table]:
+    """The same rows in tables of exactly ``rows``, the last one shorter; no table for no rows.
+
+    Each table is contiguous in memory, so that what is written from it depends on its rows alone.
+    """
+    held: list[pa.RecordBatch] = []
+    count = 0
+    for batch in batches:
+        rest = batch
+        while count + rest.num_rows >= rows:
+            yield _joined([*held, rest.slice(0, rows - count)], schema)
+            rest = rest.slice(rows - count)
+            held, count = [], 0
+        if rest.num_rows:
+            held.append(rest)
+            count += rest.num_rows
+    if held:
+        yield _joined(held, schema)
+
+
+def _joined(batches: list[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
+    return pa.Table.from_batches(batches, schema).combine_chunks()
+
 
 ROWS_PER_PART = 50_000
 ROWS_PER_GROUP = 5_000

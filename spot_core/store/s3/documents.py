@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from pathlib import PurePosixPath
 
-from spot_core.artifacts.remote.objects import Objects
+from spot_core.store.s3.objects import Objects
 
 _VERSION = re.compile(r"/(\d{6,})\.json$")
 
