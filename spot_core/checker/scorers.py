@@ -20,6 +20,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from spot_core.checker.verdict import Decision
+from spot_core.config.checker import PLUGIN_GROUP
 from spot_core.errors import ConfigError
 
 _FORBIDDEN = (
@@ -99,14 +100,7 @@ def _refuse(event: str, args: tuple[Any, ...]) -> None:
         raise ForbiddenEffect(event)
 
 
-GROUP = "spot.checkers"
 Plugin = Callable[[str, str, Mapping[str, Any]], bool | None]
-
-
-@functools.cache
-def plugin_names() -> frozenset[str]:
-    """The kinds that installed packages add."""
-    return frozenset(entry_points(group=GROUP).names)
 
 
 @functools.cache
@@ -116,9 +110,9 @@ def load_plugin(kind: str) -> Plugin:
     Raises:
         ConfigError: no installed package has one of this name, or it cannot be loaded.
     """
-    found = list(entry_points(group=GROUP, name=kind))
+    found = list(entry_points(group=PLUGIN_GROUP, name=kind))
     if not found:
-        raise ConfigError(f"no installed package has an entry point {kind!r} in the group {GROUP!r}")
+        raise ConfigError(f"no installed package has an entry point {kind!r} in the group {PLUGIN_GROUP!r}")
     try:
         return found[0].load()
     except (ImportError, AttributeError) as error:

@@ -6,10 +6,9 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from spot_core.checker import VerdictName
 from spot_core.config import engine, train
 from spot_core.config.base import Section, overrides_of
-from spot_core.config.checker import CheckerConfig
+from spot_core.config.checker import CheckerConfig, VerdictName
 from spot_core.config.decontamination import DecontaminationConfig, HeldOutSet
 from spot_core.config.dispatch import DispatchConfig
 from spot_core.config.engine import EngineConfig, SamplingConfig

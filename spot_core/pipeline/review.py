@@ -11,7 +11,7 @@ from spot_core.errors import InputError, PersonNeededError
 from spot_core.markdown import block, cell
 from spot_core.oracles.edits import EDITS, misnamed_edits, read_edits, take_edits
 from spot_core.oracles.human import Edits, Key
-from spot_core.report.review.page import render_review_page
+from spot_core.rectification.review.page import render_review_page
 from spot_core.store.manifest import write_atomically
 
 FAILURES = "failures.jsonl"

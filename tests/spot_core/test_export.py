@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from flows.cli import app
+from spot_cli.main import app
 from spot_core.config.spot import SpotConfig
 from spot_core.demo import STUDENT_PATH
 from spot_core.demo.chains import draw_chain, slipped_values, values_after, write_response

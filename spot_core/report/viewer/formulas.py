@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 
 from latex2mathml.converter import Converter
 
-from spot_core.report.web_page import to_json
+from spot_core.web_page import to_json
 
 MOST_CHARACTERS = 2000
 """Of one formula; a longer one is shown as it is written."""

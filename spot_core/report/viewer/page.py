@@ -7,8 +7,8 @@ from typing import Any
 
 from spot_core.report.edits import split_edit
 from spot_core.report.viewer.formulas import FORMULA_PATTERN, FormulaTable
-from spot_core.report.web_page import fill_template, to_json
 from spot_core.store import Artifact
+from spot_core.web_page import fill_template, to_json
 
 MOST_ROWS = 20_000
 MOST_BYTES = 96 * 2**20

@@ -28,10 +28,10 @@ def view(browser, tmp_path):
 def functions(browser):
     """A page without the policy, in which the viewer's functions can be called one by one."""
     browser.send("Page.navigate", url="about:blank")
-    for name in ("page.js", "viewer/formulas.js", "viewer/difference.js"):
-        source = files("spot_core.report").joinpath(name).read_text(encoding="utf-8")
-        # Declarations of one evaluation are seen by the next, but may not be made twice.
-        browser.value(source)
+    scripts = (files("spot_core.report.viewer") / name for name in ("formulas.js", "difference.js"))
+    # Declarations of one evaluation are seen by the next, but may not be made twice.
+    for script in (files("spot_core.web_page") / "page.js", *scripts):
+        browser.value(script.read_text(encoding="utf-8"))
     browser.value(f"const pattern = new RegExp({json.dumps(FORMULA_PATTERN)}, 'gsu')")
     return browser
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from spot_core.report.viewer import page
 from spot_core.report.viewer.page import write_viewer
-from spot_core.report.web_page import to_json
 from spot_core.store import ArtifactStore, Recipe
+from spot_core.web_page import to_json
 from tests.spot_core.rectification.rows import proposal, row
 from tests.spot_core.report.viewer.hostile import TEXTS
 

@@ -1,10 +1,10 @@
-"""The command `spot`. Its commands are in `flows/commands`."""
+"""The command `spot`, put together from the commands in this folder."""
 
 import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from flows.commands import running, runs, services, store
+from spot_cli import running, runs, services, store
 from spot_core.errors import SpotError
 
 app = typer.Typer(

@@ -5,7 +5,7 @@ import time
 
 from typer.testing import CliRunner
 
-from flows.cli import app
+from spot_cli.main import app
 from spot_core.store import ArtifactStore
 from tests.spot_core.store.writing import RECIPE, write
 

@@ -8,9 +8,9 @@ from random import Random
 import pytest
 from rapidfuzz.distance import LCSseq
 
-from spot_core.report.review.page import render_review_page
-from tests.spot_core.report.chromium import ALT, CTRL
-from tests.spot_core.report.review.test_page import failure
+from spot_core.rectification.review.page import render_review_page
+from tests.chromium import ALT, CTRL
+from tests.spot_core.rectification.review.test_page import failure
 from tests.spot_core.report.viewer.hostile import TEXTS
 
 
@@ -32,8 +32,10 @@ def review(browser, tmp_path):
 def functions(browser):
     """A page without the policy, in which the page's functions can be called one by one."""
     browser.send("Page.navigate", url="about:blank")
-    for name in ("page.js", "review/field.js", "review/words.js", "review/drafts.js"):
-        browser.value(files("spot_core.report").joinpath(name).read_text(encoding="utf-8"))
+    ours = files("spot_core.rectification.review")
+    scripts = (ours / name for name in ("field.js", "words.js", "drafts.js"))
+    for script in (files("spot_core.web_page") / "page.js", *scripts):
+        browser.value(script.read_text(encoding="utf-8"))
     return browser
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from spot_core.report.web_page import fill_template, to_json
+from spot_core.web_page import fill_template, to_json
 
 _SCRIPTS = ("field.js", "words.js", "drafts.js", "list.js", "main.js")
 

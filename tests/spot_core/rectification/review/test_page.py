@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spot_core.report.review.page import render_review_page
+from spot_core.rectification.review.page import render_review_page
 from tests.spot_core.report.viewer.hostile import TEXTS
 from tests.spot_core.report.viewer.test_page import Elements
 

@@ -7,7 +7,7 @@ import typer
 from rich.filesize import decimal
 from rich.table import Column, Table
 
-from flows.commands.options import Store, console
+from spot_cli.options import Store, console
 
 if TYPE_CHECKING:
     from spot_core.store.garbage import Garbage

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 import yaml
 
-from flows.commands.options import Profile, Refresh, Settings, console, overrides
+from spot_cli.options import Profile, Refresh, Settings, console, overrides
 
 app = typer.Typer()
 
@@ -28,7 +28,7 @@ def run(
     for edits (a human Oracle) or to confirm a cost. `spot resume` goes on with it.
     """
     from deployments.local import up  # noqa: PLC0415
-    from flows.watch import run_and_watch  # noqa: PLC0415
+    from spot_cli.watch import run_and_watch  # noqa: PLC0415
     from spot_core.config.spot import STAGES, SpotConfig, valid_run_name  # noqa: PLC0415
     from spot_core.training.meeting import join_command  # noqa: PLC0415
 
@@ -59,7 +59,7 @@ def resume(
 ) -> None:
     """Go on with a run that waits for a person: take the edits, or agree to the cost; and watch it, as `spot run` does."""
     from deployments.local import up  # noqa: PLC0415
-    from flows.watch import resume_and_watch  # noqa: PLC0415
+    from spot_cli.watch import resume_and_watch  # noqa: PLC0415
 
     up(console)
     raise typer.Exit(resume_and_watch(run, console))

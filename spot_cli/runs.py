@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from flows.commands.options import RunName, Store, console
+from spot_cli.options import RunName, Store, console
 
 if TYPE_CHECKING:
     from spot_core.report.status import RunStatus
@@ -140,7 +140,7 @@ def cancel(
 
     if not server_answers():
         raise EngineError(f"no Prefect server answers at {api_url()}, so nothing can be cancelled through it")
-    from flows.cancel import cancel_run  # noqa: PLC0415
+    from spot_cli.cancel import cancel_run  # noqa: PLC0415
 
     ended = cancel_run(
         run_name, wait_seconds=wait_seconds, told=lambda text: console.print(text, markup=False)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from flows.commands.options import console
+from spot_cli.options import console
 
 app = typer.Typer()
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+import pytest
 from websockets.sync.client import ClientConnection, connect
 
 PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -136,3 +137,12 @@ def _page_url(folder: Path) -> str:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list") as answer:
         [page] = [target for target in json.load(answer) if target["type"] == "page"]
     return page["webSocketDebuggerUrl"]
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """A tab of a real browser."""
+    if PROGRAM is None:
+        pytest.skip("Chromium is not installed (Debian: apt install chromium)")
+    with chromium(tmp_path_factory.mktemp("profile")) as page:
+        yield page

@@ -9,8 +9,8 @@ import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from typer.testing import CliRunner
 
-from flows.cli import app, main
-from flows.commands.options import console
+from spot_cli.main import app, main
+from spot_cli.options import console
 from spot_core.report.status import ObservedStage, compute_status
 from tests.spot_core.report.test_status import start, use
 
@@ -93,7 +93,7 @@ def test_cancelling_needs_a_server_and_says_so(monkeypatch, capsys):
 
 def test_help_loads_nothing_heavy():
     heavy = {"prefect", "torch", "transformers", "pandas", "pyarrow", "vllm"}
-    program = f"import sys, flows.cli; print(*sorted(set(sys.modules) & {heavy!r}))"
+    program = f"import sys, spot_cli.main; print(*sorted(set(sys.modules) & {heavy!r}))"
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     assert done.stdout.split() == []
 
