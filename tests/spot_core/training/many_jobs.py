@@ -168,7 +168,9 @@ def _memory_is_given_back() -> Iterator[None]:
             whole_shape(weight).numel() for weight in build_empty(load_config(trainer.job)).parameters()
         )
         left = living_bytes() - before
-        assert left < weights / 10 + _FEW_BYTES, f"{left} bytes of tensors are left of a training of {weights} weights"
+        assert left < weights / 10 + _FEW_BYTES, (
+            f"{left} bytes of tensors are left of a training of {weights} weights"
+        )
         check_checkpoint(trainer, *arguments)
 
     Trainer._check_checkpoint = check_memory
