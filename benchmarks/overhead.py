@@ -20,7 +20,7 @@ from typing import Annotated, Any
 import httpx2
 import typer
 
-from spot_core.processes.ports import free_port
+from spot_core.processes.supervised import free_port
 
 _ROOT = Path(__file__).resolve().parents[1]
 _SPOT = Path(sys.executable).with_name("spot")

@@ -18,9 +18,9 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 from rich.console import Console
 
-from spot_core.artifacts.manifest import write_atomically
 from spot_core.config.dispatch import DispatchConfig
 from spot_core.errors import ConfigError, EngineError
+from spot_core.store.manifest import write_atomically
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 _FILE, POOLS_FILE = REPOSITORY / "prefect.yaml", REPOSITORY / "deployments" / "pools" / "prefect.yaml"

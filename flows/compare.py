@@ -4,7 +4,7 @@ from typing import Any
 
 from prefect import flow
 
-from spot_core.report.comparison import compare as compare_runs
+from spot_core.report.comparison import compare_runs
 from spot_core.runs import Run
 from tasks.publish import publish
 

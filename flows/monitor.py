@@ -19,8 +19,8 @@ from flows.observe import StageRuns, link
 from flows.waiting import this_run
 from spot_core.config.spot import StageName
 from spot_core.errors import ArtifactError, ConfigError, PersonNeededError
-from spot_core.report.run_page import run_page
-from spot_core.report.status import RunState, RunStatus, Seen, earlier_seconds, status_of
+from spot_core.report.run_page import render_run_page
+from spot_core.report.status import ObservedStage, RunState, RunStatus, compute_status, read_earlier_seconds
 from spot_core.runs import Run
 
 PAGE = "run"
@@ -83,7 +83,7 @@ class Monitor:
         self._log = log
         self._began = time.monotonic()
         self._earlier: dict[StageName, float] | None = None
-        self._seen: dict[StageName, Seen] = {}
+        self._seen: dict[StageName, ObservedStage] = {}
         self._artifact: UUID | None = None
         self._known: RunStatus | None = None
         self._shown: RunStatus | None = None
@@ -121,8 +121,8 @@ class Monitor:
 
     def _status(self, state: RunState, message: str) -> RunStatus:
         if self._earlier is None:
-            self._earlier = earlier_seconds(self._run)
-        return status_of(
+            self._earlier = read_earlier_seconds(self._run)
+        return compute_status(
             self._run,
             self._seen,
             state=state,
@@ -133,7 +133,7 @@ class Monitor:
         )
 
     def _publish(self, client: SyncPrefectClient, status: RunStatus) -> None:
-        page, told = run_page(status), f"run {status.run_name}: {status.state}"
+        page, told = render_run_page(status), f"run {status.run_name}: {status.state}"
         if self._artifact is None:
             self._artifact = self._of_earlier_attempt(client)
         if self._artifact is None:

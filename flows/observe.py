@@ -21,11 +21,11 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.sorting import ArtifactSort, FlowRunSort
 
 from flows.waiting import WAITS
-from spot_core.artifacts import ArtifactStore
 from spot_core.config.spot import SpotConfig, StageName
 from spot_core.pipeline.reached import Reached
-from spot_core.report.status import RunState, RunStatus, Seen, SeenState, status_of
+from spot_core.report.status import ObservedStage, ObservedState, RunState, RunStatus, compute_status
 from spot_core.runs import Run
+from spot_core.store import ArtifactStore
 
 WHOLE = "spot"
 """Name of the flow that runs all stages."""
@@ -55,11 +55,11 @@ class StageRuns:
             self._flows[flow_run.flow_id] = self._client.read_flow(flow_run.flow_id).name
         return self._flows[flow_run.flow_id]
 
-    def seen(self) -> dict[StageName, Seen]:
+    def seen(self) -> dict[StageName, ObservedStage]:
         """What the newest flow run of each stage does."""
         return {stage: self._seen(run) for stage, run in self._newest().items()}
 
-    def alone_since(self, flow_run: FlowRun) -> dict[StageName, Seen]:
+    def alone_since(self, flow_run: FlowRun) -> dict[StageName, ObservedStage]:
         """Stages of the same run that were run by themselves after this flow run had ended, the newest last."""
         assert flow_run.state is not None
         wanted = FlowRunFilter(start_time=FlowRunFilterStartTime(after_=flow_run.state.timestamp))
@@ -78,11 +78,11 @@ class StageRuns:
         named = ((self.flow_of(flow_run), flow_run) for flow_run in flow_runs)
         return {name: flow_run for name, flow_run in named if name in STAGE_NAMES}
 
-    def _seen(self, flow_run: FlowRun) -> Seen:
+    def _seen(self, flow_run: FlowRun) -> ObservedStage:
         state = flow_run.state
         assert state is not None
         done = state.is_completed() and state.name != WAITS
-        return Seen(
+        return ObservedStage(
             state=_seen_state(state),
             seconds=flow_run.estimated_run_time.total_seconds(),
             message="" if done or state.is_running() else state.message or "",
@@ -100,7 +100,7 @@ class StageRuns:
         return Reached.from_texts(found[0].metadata_ or {}) if found else None
 
 
-def _seen_state(state: State) -> SeenState:
+def _seen_state(state: State) -> ObservedState:
     if state.name == WAITS or state.is_paused():
         return "waits"
     if state.is_completed():
@@ -118,7 +118,7 @@ def run_state(state: State) -> RunState | None:
     return None if seen == "completed" else _of_run(seen)
 
 
-def _of_run(seen: SeenState) -> RunState:
+def _of_run(seen: ObservedState) -> RunState:
     """The state of a run, of which this is seen; it is not done by that alone."""
     match seen:
         case "queued":
@@ -202,7 +202,7 @@ def status_now(
 ) -> RunStatus:
     """The status of a run, whose newest flow run this is; stages that were run on their own since are newer still.
 
-    ``earlier`` is what `earlier_seconds` says.
+    ``earlier`` is what `read_earlier_seconds` says.
     """
     assert flow_run.state is not None
     stages = StageRuns(client, flow_run.id)
@@ -213,7 +213,7 @@ def status_now(
         live = any(seen.state in ("queued", "running") for seen in alone.values())
         state = "running" if live else None if latest.state == "completed" else _of_run(latest.state)
         message = latest.message
-    return status_of(
+    return compute_status(
         run,
         stages.seen() | alone,
         state=state,

@@ -12,13 +12,13 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from spot_core.artifacts import Artifact
-from spot_core.artifacts.manifest import write_atomically
-from spot_core.artifacts.writer import write_parts
 from spot_core.config.spot import SpotConfig
 from spot_core.errors import ConfigError
-from spot_core.report.dataset_card import dataset_card
+from spot_core.report.dataset_card import render_dataset_card
 from spot_core.runs import Run
+from spot_core.store import Artifact
+from spot_core.store.manifest import write_atomically
+from spot_core.store.writer import write_parts
 
 Form = Literal["trl", "jsonl"]
 CARD = "README.md"
@@ -81,7 +81,7 @@ def export_pairs(
             made.mkdir()
             files, pairs = (_write_parquet if form == "trl" else _write_json_lines)(made, rows, schema)
             assert pairs == rectified.statistics["pairs"], f"the artifact counts other pairs than {pairs}"
-            card = dataset_card(
+            card = render_dataset_card(
                 run.config, run_name=run.name, rectified=rectified, schema=schema, files=_PATTERNS[form]
             )
             write_atomically(made / CARD, card)

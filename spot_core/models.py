@@ -12,10 +12,9 @@ from typing import Any
 
 import platformdirs
 
-from spot_core.artifacts.hashing import combined_sha256, file_sha256
-from spot_core.artifacts.manifest import write_atomically
 from spot_core.config.model import ModelConfig
 from spot_core.errors import InputError
+from spot_core.store.manifest import combined_sha256, file_sha256, write_atomically
 
 log = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from spot_core.artifacts import Artifact, ArtifactStore, Recipe
 from spot_core.config.spot import STAGES, SpotConfig, valid_run_name
 from spot_core.errors import ConfigError, PersonNeededError
+from spot_core.store import Artifact, ArtifactStore, Recipe
 
 log = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 from prefect import task
 
 from spot_core.pipeline import stages
-from spot_core.report import pages
+from spot_core.report.stage_pages import render_evaluation
 from spot_core.runs import Run
 from tasks.patience import PATIENT
 from tasks.progress import progress_artifact
@@ -16,4 +16,4 @@ def evaluate_models(run_name: str, store: str) -> None:
     run = Run.open(store, run_name)
     with progress_artifact("evaluate-progress", unit="responses") as progress:
         artifacts = stages.evaluate_models(run, progress)
-    publish("evaluate", pages.evaluation(run.config.evaluate.datasets, artifacts))
+    publish("evaluate", render_evaluation(run.config.evaluate.datasets, artifacts))

@@ -3,12 +3,11 @@
 from prefect import task
 
 from spot_core.pipeline import stages
-from spot_core.report import filter_page
+from spot_core.report.filter_page import render_filter_page
 from spot_core.runs import Run
 from tasks.patience import PATIENT
 from tasks.progress import progress_artifact
 from tasks.publish import publish
-from tasks.sharding import mapper_of
 
 
 @task(name="check answers", **PATIENT)
@@ -16,5 +15,5 @@ def check_answers(run_name: str, store: str) -> None:
     """Checks what is missing and shows verdicts."""
     run = Run.open(store, run_name)
     with progress_artifact("filter-progress", unit="answers") as progress:
-        artifact = stages.check_answers(run, progress, mapper=mapper_of(run.config.sharding, of="answers"))
-    publish("filter", filter_page.verdicts(artifact, take=run.config.filter.take))
+        artifact = stages.check_answers(run, progress)
+    publish("filter", render_filter_page(artifact, take=run.config.filter.take))

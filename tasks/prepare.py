@@ -4,17 +4,15 @@ from prefect import task
 
 from spot_core.config.spot import StageName
 from spot_core.pipeline import stages
-from spot_core.report import pages
+from spot_core.report.stage_pages import render_inputs
 from spot_core.runs import Run
 from tasks.patience import PATIENT
 from tasks.publish import publish
-from tasks.sharding import require_engine
 
 
 @task(name="read questions", **PATIENT)
 def prepare(run_name: str, store: str, elsewhere: list[StageName]) -> None:
     """Reads and checks every input, before any engine starts; of stages that run elsewhere not their environment."""
     run = Run.open(store, run_name)
-    require_engine(run.config.sharding)
     artifacts = stages.prepare(run, elsewhere=elsewhere)
-    publish("inputs", pages.inputs(run, artifacts))
+    publish("inputs", render_inputs(run, artifacts))

@@ -7,14 +7,11 @@ from prefect.exceptions import ObjectNotFound
 
 from spot_core.errors import ConfigError, PersonNeededError
 from spot_core.pipeline import stages
-from spot_core.report import rectify_page
-from spot_core.report.estimate_page import estimate_page
-from spot_core.report.rectify_report import STATISTICS, write_report
+from spot_core.report.rectify_report import STATISTICS, render_rectify_page, write_report
 from spot_core.runs import Run
 from tasks.patience import PATIENT
 from tasks.progress import progress_artifact
 from tasks.publish import publish, publish_table
-from tasks.sharding import mapper_of
 
 
 @task(name="rectify failures", **PATIENT)
@@ -26,16 +23,15 @@ def rectify_failures(run_name: str, store: str) -> PersonNeededError | None:
             artifact = stages.rectify_failures(
                 run,
                 progress,
-                on_estimate=lambda told: publish("rectify-estimate", estimate_page(told)),
+                on_estimate=lambda told: publish("rectify-estimate", told.markdown()),
                 secret=secret,
-                mapper=mapper_of(run.config.sharding, of="failures"),
             )
     except PersonNeededError as needed:
         return needed
     gamma, report = run.config.rectify.gamma, run.folder / "report" / "rectify"
     write_report(artifact, report, gamma=gamma)
     run.store.publish(report)
-    publish("rectify", rectify_page.edits(artifact, gamma=gamma, report=report))
+    publish("rectify", render_rectify_page(artifact, gamma=gamma, report=report))
     publish_table("rectify-statistics", pq.read_table(report / STATISTICS).to_pylist())
     return None
 

@@ -4,7 +4,7 @@ from prefect import task
 
 from spot_core.config.spot import StageName
 from spot_core.pipeline import stages
-from spot_core.report import pages
+from spot_core.report.stage_pages import render_rollout
 from spot_core.runs import Run
 from tasks.patience import PATIENT
 from tasks.progress import progress_artifact
@@ -22,4 +22,4 @@ def roll_out(run_name: str, store: str, here: list[StageName]) -> None:
     stages.require_machine(run, here)
     with progress_artifact("rollout-progress", unit="responses") as progress:
         artifact = stages.roll_out(run, progress)
-    publish("rollout", pages.rollout(artifact))
+    publish("rollout", render_rollout(artifact))

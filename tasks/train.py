@@ -3,7 +3,7 @@
 from prefect import task
 
 from spot_core.pipeline import stages
-from spot_core.report import pages
+from spot_core.report.stage_pages import render_reference, render_training
 from spot_core.runs import Run
 from tasks.patience import PATIENT
 from tasks.progress import progress_artifact
@@ -15,7 +15,7 @@ def compute_reference(run_name: str, store: str) -> None:
     """Computes log π_ref of every pair, once per model and pairs."""
     with progress_artifact("reference-progress", unit="pairs") as progress:
         artifact = stages.compute_reference(Run.open(store, run_name), progress)
-    publish("reference", pages.reference(artifact))
+    publish("reference", render_reference(artifact))
 
 
 @task(name="train policy", **PATIENT)
@@ -24,4 +24,4 @@ def train_policy(run_name: str, store: str) -> None:
     run = Run.open(store, run_name)
     with progress_artifact("train-progress", unit="optimizer steps") as progress:
         artifact = stages.train_policy(run, progress)
-    publish("train", pages.training(artifact))
+    publish("train", render_training(artifact))

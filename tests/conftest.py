@@ -8,6 +8,7 @@ import pytest
 from hypothesis import settings
 
 # Here, so that a process has one S3 server: s3fs goes on with the address that it was first told.
+from tests.chromium import browser  # noqa: F401
 from tests.machines import fake_machine  # noqa: F401
 from tests.qwen3 import qwen3_model, qwen3_tokenizer  # noqa: F401
 from tests.stores import bucket, kept, location, make_bucket, s3_server  # noqa: F401

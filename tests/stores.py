@@ -11,7 +11,7 @@ from pathlib import Path
 import boto3
 import pytest
 
-from spot_core.processes.ports import free_port
+from spot_core.processes.supervised import free_port
 from tests.s3_server import KEY, SECRET
 
 _NUMBERS = itertools.count()

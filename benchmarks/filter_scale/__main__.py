@@ -18,7 +18,7 @@ import psutil
 import typer
 
 from benchmarks.filter_scale.responses import make_rollout
-from spot_core.artifacts import ArtifactStore
+from spot_core.store import ArtifactStore
 
 _WATCH_SECONDS = 0.2
 

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.shared_data import shared_rows
-from spot_core.artifacts import Artifact, ArtifactStore, Recipe, schemas
+from spot_core.store import Artifact, ArtifactStore, Recipe, schemas
 
 _BATCH_ROWS = 5_000
 _VOCABULARY = 150_000
@@ -44,12 +44,11 @@ def make_rollout(store: ArtifactStore, rows: int, *, seed: int = 0) -> Artifact:
     recipe = Recipe("rollout", {"benchmark": "filter_scale", "rows": rows, "seed": seed}, {}, 1)
     with store.write(recipe) as slot:
         if not isinstance(slot, Artifact):
-            slot.complete_batches(batches(rows, seed), statistics={"responses": rows})
+            slot.complete_batches(_batches(rows, seed), statistics={"responses": rows})
     return store.get(recipe)
 
 
-def batches(rows: int, seed: int) -> Iterator[pa.RecordBatch]:
-    """The rows of such a rollout."""
+def _batches(rows: int, seed: int) -> Iterator[pa.RecordBatch]:
     bases = [
         _Base(row["question"], row["response"], row["answer"], _ids(row["question"]), _ids(row["response"]))
         for name in ("gsm8k_model_solutions_400", "math_model_solutions")

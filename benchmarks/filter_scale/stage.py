@@ -5,10 +5,9 @@ import sys
 import time
 
 from benchmarks.filter_scale.responses import make_rollout
-from spot_core.artifacts import Artifact, ArtifactStore
 from spot_core.config.checker import CheckerConfig
 from spot_core.pipeline import filter as filtering
-from spot_core.pipeline.shards import Journals
+from spot_core.store import Artifact, ArtifactStore
 
 
 def main(location: str, rows: str, generation: str, workers: str) -> None:
@@ -25,7 +24,7 @@ def main(location: str, rows: str, generation: str, workers: str) -> None:
     start = time.perf_counter()
     with store.write(filtering.recipe(checker, rollout=rollout), at_least=int(generation)) as slot:
         assert not isinstance(slot, Artifact), "a benchmark starts without the artifact it is to make"
-        journaled = sum(len(record["verdict"]) for record in Journals(slot.work / "verdicts").records())
+        journaled = sum(len(record["verdict"]) for record in slot.journal("verdicts"))
         filtering.make(slot, checker, rollout=rollout, on_progress=on_progress)
     seconds = time.perf_counter() - start
     made = store.get(filtering.recipe(checker, rollout=rollout), at_least=int(generation))

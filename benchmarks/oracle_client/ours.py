@@ -6,16 +6,16 @@ from pathlib import Path
 
 from benchmarks.oracle_client.rows import failure
 from benchmarks.oracle_client.side import Options, run_side
-from spot_core.artifacts.journal import Journal
 from spot_core.config.oracle import OpenAIOracleConfig, Price
-from spot_core.inference.breaker import CircuitBreaker
 from spot_core.inference.client import ModelClient
+from spot_core.inference.limits import CircuitBreaker
 from spot_core.oracles.base import Failure, Proposal
 from spot_core.oracles.budget import Budget
 from spot_core.oracles.model import ModelOracle
 from spot_core.oracles.replies import ReplyJournal
 from spot_core.rectification.judge import Judged
 from spot_core.rectification.rectify import rectify_failures
+from spot_core.store.journal import Journal
 
 
 class Ours:

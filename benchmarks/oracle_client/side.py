@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -44,12 +43,6 @@ def run_side(prepare: Callable[[Options], Callable[[], int]]) -> None:
         "peak_mb": _peak_mb(),
     }
     print(json.dumps(report))
-
-
-def raise_file_limit() -> None:
-    """As many open files as this user may have: hundreds of connections may be more than the default."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _peak_mb() -> float:

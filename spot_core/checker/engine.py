@@ -1,33 +1,219 @@
 """Compares two expressions with math-verify on SymPy. Slow and killable: runs in the pool's workers only.
 
 Only LaTeX parsing is used (a grammar). math-verify's parser for plain expressions evaluates text as Python, and its own time
-limit needs SIGALRM: both stay off. What it finds is checked numerically (`values`).
-"""
+limit needs SIGALRM: both stay off. What it finds is checked by numbers: math-verify rounds, so that two numbers below 1e-15
+are equal to it."""
 
 import logging
 import re
 from fractions import Fraction
 
-from math_verify import verify
-from sympy import Basic, Equality, Expr, MatrixBase, cancel, expand
+from latex2sympy2_extended import NormalizationConfig
+from math_verify import LatexExtractionConfig, parse, verify
+from sympy import (
+    Basic,
+    Equality,
+    Expr,
+    Float,
+    I,
+    Integer,
+    MatrixBase,
+    Number,
+    Rational,
+    Symbol,
+    cancel,
+    expand,
+)
 from sympy.core.function import AppliedUndef
+from sympy.core.relational import Relational
 
 from spot_core.checker.comparison import compare
-from spot_core.checker.latex import distinct_capitals, in_radians, read_formula, variables_of, without_unit
 from spot_core.checker.leaves import compare_leaves
 from spot_core.checker.notation import has_prose, is_words, normalised
-from spot_core.checker.quantity import read_quantity
+from spot_core.checker.quantity import decimal_of, mentions_number, read_quantity, significant_digits
 from spot_core.checker.scorers import within
-from spot_core.checker.values import (
-    digits_of_approximation,
-    equal_at_integers,
-    number_of,
-    numerically_equal,
-    same_solutions,
-    same_symbols,
-)
+from spot_core.checker.units import measure_of
 from spot_core.checker.verdict import Decision
-from spot_core.checker.words import mentions_number
+
+_CLEANING = NormalizationConfig(
+    basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none"
+)
+"""Without its removal of units, to which the variables of 4mgR are some."""
+_LATEX_ONLY = [LatexExtractionConfig(boxed_match_priority=-1, normalization_config=_CLEANING)]
+_PYTHON_EXPONENT = re.compile(r"(?<![A-Za-z\d.])(\d+(?:\.\d*)?|\.\d+)[eE]([+-]?\d{1,4})(?![A-Za-z\d])")
+_THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
+_TRAILING_UNIT = re.compile(
+    r"(?P<math>.*?[\d})\]!a-z])\s+(?P<unit>(?:(?:square|cubic|sq\.?|cu\.?) )?[A-Za-z]{2,}(?:\s*\^\s*\{?[23]\}?)?)",
+    re.DOTALL,
+)
+_COUNTED = frozenset(["unit", "square unit", "cubic unit", "sq unit", "degree", "radian", "way", "time"])
+_ANGULAR = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc|pi)(?![A-Za-z])")
+_DEGREES = re.compile(r"\{?(\d+(?:\.\d+)?)\}?\s*°")
+_COMMAND = re.compile(r"\\(?:begin|end)\s*\{[^{}]*\}|\\[A-Za-z]+")
+_LETTER = re.compile("[A-Za-z]")
+_COMMAND_OR_LETTER = re.compile(rf"{_COMMAND.pattern}|[A-Za-z]")
+_ACCENTED = re.compile(r"\\(vec|hat|tilde|bar|overrightarrow)\{([A-Za-z])\}")
+_RENAMED_GREEK = re.compile(r"\\(gamma|beta|Gamma|Delta|Theta|Lambda|Phi|Psi|Omega|Sigma)(?![A-Za-z])")
+"""Names of their own for these: the parser drops accents, knows no capitals, and takes some letters for functions."""
+_LETTERS = re.compile(r"\\(?:begin|end)\s*\{[^{}]*\}(?:\{[^{}]*\})?|\\[A-Za-z]+|[A-Za-z]{2,}")
+
+
+def read_formula(answer: str) -> Basic | MatrixBase | None:
+    expressions = parse(
+        as_latex(answer), extraction_config=_LATEX_ONLY, fallback_mode="no_fallback", parsing_timeout=None
+    )
+    return expressions[0] if expressions else None
+
+
+def as_latex(answer: str) -> str:
+    """The normalised answer as one display formula."""
+    answer = answer.replace("°", r"^{\circ}").replace("$", " ").replace("%", r"\%").replace("...", r"\ldots ")
+    answer = _ACCENTED.sub(lambda found: rf"\Xi_{{{1000 * len(found[1]) + ord(found[2])}}} ", answer)
+    answer = _RENAMED_GREEK.sub(lambda found: rf"\Xi_{{{sum(map(ord, found[1]))}}} ", answer)
+    answer = _LETTERS.sub(lambda found: found[0] if found[0][0] == "\\" else " ".join(found[0]), answer)
+    answer = answer.replace("E_", r"\Xi_")  # the grammar takes E for Euler's number, which has no index
+    answer = _PYTHON_EXPONENT.sub(r"\1 \\times 10^{\2}", answer)
+    answer = _THOUSANDS.sub(lambda found: found[0].replace(",", ""), answer)
+    return f"${answer}$"
+
+
+def in_radians(*texts: str) -> tuple[str, ...]:
+    """With degrees as multiples of π where a function of an angle or π itself shows that they are angles."""
+    if not any(_ANGULAR.search(text) for text in texts):
+        return texts
+    return tuple(_DEGREES.sub(r"\\frac{\1\\pi}{180}", text) for text in texts)
+
+
+def without_unit(text: str) -> str:
+    """`4\\pi cm^{2}` without the unit; a lone number with its unit is compared before."""
+    match = _TRAILING_UNIT.fullmatch(text)
+    if match is None or read_quantity(text) is not None:
+        return text
+    unit = match["unit"].casefold()
+    known = unit.rstrip("s") in _COUNTED or measure_of(match["unit"]) is not None
+    return match["math"] if known else text
+
+
+def variables_of(text: str) -> set[str]:
+    """The letters that stand for variables."""
+    return set("".join(_LETTER.findall(_COMMAND.sub(" ", text))))
+
+
+def distinct_capitals(answer: str, gold: str) -> tuple[str, str]:
+    """With other names for capitals whose small letter occurs too."""
+    letters = variables_of(answer) | variables_of(gold)
+    doubled = {letter for letter in letters if letter.isupper() and letter.lower() in letters}
+    if not doubled:
+        return answer, gold
+
+    def renamed(found: re.Match[str]) -> str:
+        return rf"\Xi_{{{ord(found[0])}}} " if found[0] in doubled else found[0]
+
+    return tuple(_COMMAND_OR_LETTER.sub(renamed, text) for text in (answer, gold))
+
+
+DIGITS = 50
+"""Decimal digits of numeric comparisons; answers are a few powers and roots, so that many are right."""
+TOLERANCE = 10.0**-35
+FLOAT_TOLERANCE = 1e-9
+"""For expressions with a decimal in them, such as 2^{0.5}."""
+_SAMPLES = ("0.7390851332", "1.3247179572", "0.3678794412", "2.6651441427", "1.7632228344")
+"""Sizes of values for variables, none of them special."""
+
+
+def same_symbols(*expressions: Basic | MatrixBase) -> list[Basic | MatrixBase]:
+    """With equal symbols for equal names, i as the imaginary unit, and odd roots of negative numbers as real ones.
+
+    Where an expression looks complex to the parser, it makes other symbols.
+    """
+    replaced = []
+    for expression in expressions:
+        symbols = {s: I if s.name == "i" else Symbol(s.name, real=True) for s in expression.atoms(Symbol)}
+        changed = expression.xreplace(symbols) if symbols else expression
+        replaced.append(changed.replace(_is_odd_root, _real_root) if isinstance(changed, Expr) else changed)
+    return replaced
+
+
+def _is_odd_root(expression: Basic) -> bool:
+    return (
+        bool(
+            expression.is_Pow
+            and expression.base.is_negative
+            and expression.exp.is_Rational
+            and expression.exp.q % 2
+        )
+        and expression.exp.q > 1
+    )
+
+
+def _real_root(power: Expr) -> Expr:
+    return (-1) ** power.exp.p * (-power.base) ** power.exp
+
+
+def numerically_equal(
+    first: Basic | MatrixBase, second: Basic | MatrixBase, signs: tuple[int, ...] = (1,) * 5
+) -> bool | None:
+    """Whether two expressions have the same values; None where they have none that can be compared."""
+    if not (isinstance(first, Expr) and isinstance(second, Expr)):
+        return None
+    symbols = sorted(first.free_symbols | second.free_symbols, key=str)
+    if len(symbols) > len(_SAMPLES):
+        return None
+    if not symbols and (first := first.doit()).is_Rational and (second := second.doit()).is_Rational:
+        return first == second
+    tolerance = FLOAT_TOLERANCE if first.atoms(Float) or second.atoms(Float) else TOLERANCE
+    for shift in range(len(_SAMPLES) if symbols else 1):
+        places = [(position + shift) % len(_SAMPLES) for position in range(len(symbols))]
+        values = {
+            symbol: signs[place] * Number(_SAMPLES[place])
+            for symbol, place in zip(symbols, places, strict=True)
+        }
+        here, there = number_of(first, values), number_of(second, values)
+        if here is None or there is None:
+            return None
+        if abs(here - there) > tolerance * max(abs(here), abs(there)):
+            return False
+    return True
+
+
+def number_of(expression: Expr, values: dict[Basic, Number]) -> Expr | None:
+    value = expression.doit().evalf(DIGITS, subs=values)
+    return value if value.is_number and value.is_finite and abs(value).is_comparable else None
+
+
+def equal_at_integers(first: Expr, second: Expr) -> bool:
+    """Whether both agree where their variables are integers, as the letters n, k and m say: (-1)^n and cos(nπ)."""
+    symbols = sorted(first.free_symbols | second.free_symbols, key=str)
+    if len(symbols) != 1 or symbols[0].name not in ("n", "k", "m"):
+        return False
+    for integer in range(1, 8):
+        here, there = (number_of(e, {symbols[0]: Integer(integer)}) for e in (first, second))
+        if here is None or there is None or abs(here - there) > TOLERANCE * max(abs(here), abs(there)):
+            return False
+    return True
+
+
+def digits_of_approximation(decimal: str, exact: Basic | MatrixBase) -> int:
+    """Significant digits of a decimal that is the rounded (or cut) value of an expression; 0 where it is not."""
+    quantity = decimal_of(decimal)
+    if quantity is None or not isinstance(exact, Expr) or exact.free_symbols or exact.is_real is False:
+        return 0
+    value = number_of(exact, {})
+    close = value is not None and abs(value - Rational(quantity.value)) < Rational(1, 10**quantity.decimals)
+    return significant_digits(quantity) if close else 0
+
+
+def same_solutions(first: Basic | MatrixBase, second: Basic | MatrixBase) -> bool:
+    """Whether two inequalities in one variable describe the same set."""
+    if not all(isinstance(e, Relational) and not isinstance(e, Equality) for e in (first, second)):
+        return False
+    if len(first.free_symbols | second.free_symbols) != 1:
+        return False
+    try:
+        return first.as_set() == second.as_set()
+    except NotImplementedError:
+        return False
+
 
 logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that its own time limits are off
 

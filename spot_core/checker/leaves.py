@@ -1,22 +1,163 @@
 """Compares two single expressions without SymPy: spelling, numbers, times of day, ratios, options, words."""
 
 import re
+from dataclasses import dataclass
 from fractions import Fraction
 
-from spot_core.checker.choices import chosen_letter
-from spot_core.checker.clock import read_clock
-from spot_core.checker.notation import is_words, same_spelling
-from spot_core.checker.quantities import compare_quantities
-from spot_core.checker.quantity import read_quantity
-from spot_core.checker.texts import (
-    compare_figures,
-    compare_labelled,
-    compare_relations,
-    compare_sentences,
-    compare_words,
+from spot_core.checker.notation import has_prose, is_words, same_spelling
+from spot_core.checker.quantity import (
+    ALTERING,
+    compare_quantities,
+    mentions_number,
+    number_of_words,
+    read_quantity,
 )
 from spot_core.checker.verdict import Decision
-from spot_core.checker.words import number_of_words
+
+_MARKED = re.compile(
+    r"(?:(?:the )?(?:correct )?(?:option|choice|answer)s?\s*(?:is|are)?\s*:?\s*)?"
+    r"(?:\(\s*(?P<a>[A-Za-z])\s*\)|\[(?P<b>[A-Za-z])\]|(?P<c>[A-Za-z])(?=[).:]|$))[).:]?(?P<content>.*)",
+    re.IGNORECASE | re.DOTALL,
+)
+_SEVERAL = re.compile(r"\(?[A-Z]\)?(?:(?:\s*(?:,|;|&|and|or)\s*|\s+)\(?[A-Z]\)?)+|[A-Z]{2,6}")
+
+
+def chosen_letter(answer: str) -> tuple[str, str] | None:
+    """The capital letter that a normalised answer begins with as an option's mark, and the text after it."""
+    match = _MARKED.fullmatch(answer)
+    if match is None:
+        return None
+    return (match["a"] or match["b"] or match["c"]).upper(), match["content"].strip()
+
+
+def chosen_letters(answer: str) -> frozenset[str] | None:
+    """All letters that a normalised answer names, None where it names no option."""
+    if _SEVERAL.fullmatch(answer):
+        return frozenset(re.findall(r"[A-Z]", re.sub(r"\b(?:and|or)\b", "", answer)))
+    one = chosen_letter(answer)
+    return None if one is None else frozenset(one[0])
+
+
+_TIME = re.compile(
+    r"(?:at )?(?P<hour>\d{1,2})(?:\s?[:.]\s?(?P<minute>[0-5]\d)(?:\s?:\s?[0-5]\d)?)?\s*(?P<half>[ap])\.?\s?m\.?|"
+    r"(?P<sharp>\d{1,2})\s*o'?\s?clock|(?P<hour24>\d{1,2})\s?:\s?(?P<minute24>[0-5]\d)",
+    re.IGNORECASE,
+)
+_NAMED = {"noon": 720, "midday": 720, "12 noon": 720, "midnight": 0, "12 midnight": 0}
+HALF_DAY = 720
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """A time of day in minutes after midnight; `certain`: False where it may be either half of the day."""
+
+    minutes: int
+    certain: bool
+
+    def same_as(self, other: "Clock") -> bool:
+        """Whether both can mean the same time."""
+        period = 2 * HALF_DAY if self.certain and other.certain else HALF_DAY
+        return (self.minutes - other.minutes) % period == 0
+
+
+def read_clock(text: str) -> Clock | None:
+    """The time of day that the normalised answer consists of, or None."""
+    if (minutes := _NAMED.get(text.casefold())) is not None:
+        return Clock(minutes, certain=True)
+    match = _TIME.fullmatch(text)
+    if match is None:
+        return None
+    hour, minute = (
+        int(match["hour"] or match["sharp"] or match["hour24"]),
+        int(match["minute"] or match["minute24"] or 0),
+    )
+    if match["half"]:
+        if not 1 <= hour <= 12:
+            return None
+        return Clock(hour % 12 * 60 + minute + HALF_DAY * (match["half"].lower() == "p"), certain=True)
+    return Clock(hour % 24 * 60 + minute, certain=hour > 12 or hour == 0) if hour <= 24 else None
+
+
+_CAPITALS = re.compile("[A-Z]{3,8}")
+_FIGURE = re.compile(r"\\(triangle|angle|odot|square|measuredangle)(?![A-Za-z])")
+_LABELLED = re.compile(
+    r"[A-Za-z][A-Za-z., ]{2,40}\d{1,9}(?:st|nd|rd|th)?(?:,? ?\d{1,9})?|\d{1,9}(?:st|nd|rd|th)? (?:of )?[A-Za-z]{3,20}(?:,? ?\d{1,9})?"
+)
+_BARE_RELATION = re.compile(r"[<>]|\\(?:leq|geq|neq)(?![A-Za-z])")
+_NUMBERS = re.compile(r"(?<![\w.])-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?![\w]|\.\d)")
+_UNCHANGED = frozenset(
+    "not no least most fewer negative about nearly almost between never without isn't from to".split()
+)
+"""With one of these words a sentence may say another number than the one that stands in it."""
+_FILLERS = frozenset(["the", "of", "on", "in", "a", "st", "nd", "rd", "th"])
+_NEGATIONS = frozenset(["not", "no", "non", "neither", "never", "none", "isn't"])
+
+
+def compare_figures(answer: str, gold: str) -> Decision | None:
+    """Geometric figures by their names: `\\angle ABC`, `\\triangle ABC`."""
+    given, wanted = set(_FIGURE.findall(answer)), set(_FIGURE.findall(gold))
+    if not given and not wanted:
+        return None
+    if given != wanted and given and wanted:
+        return "incorrect", "figure"
+    names = [_FIGURE.sub("", text).strip() for text in (answer, gold)]
+    if not all(name.isalpha() for name in names):
+        return None
+    return ("incorrect", "figure") if sorted(names[0]) != sorted(names[1]) else ("ambiguous", "figure")
+
+
+def compare_labelled(answer: str, gold: str) -> Decision | None:
+    """Words with numbers, such as `May 14` and `Student 3`."""
+    parts = []
+    for text in (answer, gold):
+        words = {word for word in re.findall("[a-z]+", text.casefold()) if word not in _FILLERS}
+        numbers = [int(number) for number in re.findall(r"\d+", text)]
+        if not _LABELLED.fullmatch(text) or not words or not numbers:
+            return None
+        parts.append((words, numbers))
+    (given, figures), (wanted, wanted_figures) = parts
+    if figures == wanted_figures and given == wanted:
+        return "correct", "labelled"
+    if sorted(figures) != sorted(wanted_figures) or given.isdisjoint(wanted):
+        return "incorrect", "labelled"
+    return "ambiguous", "labelled"
+
+
+def compare_sentences(answer: str, gold: str) -> Decision | None:
+    """`There are 42 ways` confirms 42, where it is the only number; it refutes nothing."""
+    wanted, words = read_quantity(gold), set(re.findall("[a-z']+", answer.casefold()))
+    if wanted is None or not has_prose(answer) or not words.isdisjoint(_UNCHANGED | ALTERING):
+        return None
+    numbers = _NUMBERS.findall(answer)
+    if len(numbers) != 1 or (number := read_quantity(numbers[0])) is None or number.value != wanted.value:
+        return None
+    plain = not re.search(r"[-+*/^_\\%]", answer.replace(numbers[0], ""))
+    return ("correct", "sentence") if plain else None
+
+
+def compare_relations(answer: str, gold: str) -> Decision | None:
+    """`> 5` is no answer where the gold is 5."""
+    bare = _BARE_RELATION.match(answer) and not _BARE_RELATION.match(gold)
+    return ("incorrect", "relation") if bare and read_quantity(gold) is not None else None
+
+
+def compare_words(answer: str, gold: str) -> Decision | None:
+    """Words are compared as text, a word never equals a number."""
+    for first, second in ((answer, gold), (gold, answer)):
+        if (is_words(first) or first == r"\emptyset") and read_quantity(second) is not None:
+            # "three quarters" may be a number that is not read here.
+            return ("ambiguous" if mentions_number(first) else "incorrect"), "words"
+    if _CAPITALS.fullmatch(answer) and _CAPITALS.fullmatch(gold):
+        return ("ambiguous" if sorted(answer) == sorted(gold) else "incorrect"), "words"
+    if has_prose(answer) and has_prose(gold) and is_words(answer) and is_words(gold):
+        given, wanted = answer.casefold().split(), gold.casefold().split()
+        if _NEGATIONS.isdisjoint(given) != _NEGATIONS.isdisjoint(wanted):
+            return "incorrect", "negation"
+        # "even function" for "even" says more, not something else.
+        related = len(given) != len(wanted) and (set(wanted) <= set(given) or set(given) <= set(wanted))
+        return ("ambiguous" if related else "incorrect"), "words"
+    return None
+
 
 _GOLD_OPTION = re.compile(r"([A-H])|\(?([A-H])[.)]\s+(\w.*)", re.DOTALL)
 _RATIO = re.compile(r":| to ")

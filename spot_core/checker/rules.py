@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from spot_core.checker.choices import chosen_letters
 from spot_core.checker.comparison import MAX_GOLD_CHARS, compare_fast
 from spot_core.checker.extraction import MAX_SHORT_ANSWER, Extraction, extract_answer, visible_text
+from spot_core.checker.leaves import chosen_letters
 from spot_core.checker.notation import normalised
 from spot_core.checker.quantity import Quantity, in_unit_of, read_quantity
 from spot_core.checker.scorers import within

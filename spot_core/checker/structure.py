@@ -7,18 +7,23 @@ import functools
 import itertools
 import re
 
-from spot_core.checker.brackets import is_enclosed, split_top
-from spot_core.checker.clock import read_clock
-from spot_core.checker.matrices import read_matrix
-from spot_core.checker.nodes import Expression, Group, Named, Node, Read
-from spot_core.checker.quantity import read_quantity
-from spot_core.checker.sets import (
+from spot_core.checker.leaves import read_clock
+from spot_core.checker.nodes import (
+    Expression,
+    Group,
+    Named,
+    Node,
+    Read,
+    is_enclosed,
     read_built_set,
     read_inequality,
     read_interval,
+    read_matrix,
     read_set_in_words,
     read_union,
+    split_top,
 )
+from spot_core.checker.quantity import read_quantity
 
 MAX_DEPTH = 12
 MAX_ITEMS = 64

@@ -1,16 +1,11 @@
 """What the checker is asked and what it answers."""
 
 from dataclasses import dataclass, field
-from typing import Literal, get_args
 
-VerdictName = Literal["correct", "incorrect", "no_answer", "truncated", "ambiguous", "timeout"]
-VERDICTS: tuple[VerdictName, ...] = get_args(VerdictName)
+from spot_core.config.checker import VerdictName
 
 Decision = tuple[str, str]
 """(verdict, name of the rule that decided)"""
-
-KINDS = ("math", "multiple_choice", "numeric", "exact", "pattern", "reasoning_gym")
-"""The kinds of checking that come with the project; packages add others (see `scorers`)."""
 
 CHECKER_VERSION: int = 2
 """Raised whenever any verdict can change; part of the filter artifact's key."""

@@ -1,12 +1,21 @@
 """How responses are checked."""
 
+import functools
+from importlib.metadata import entry_points
 from importlib.util import find_spec
-from typing import Self
+from typing import Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from spot_core.checker import KINDS, plugin_names
 from spot_core.config.base import Section
+
+VerdictName = Literal["correct", "incorrect", "no_answer", "truncated", "ambiguous", "timeout"]
+VERDICTS: tuple[VerdictName, ...] = get_args(VerdictName)
+
+KINDS = ("math", "multiple_choice", "numeric", "exact", "pattern", "reasoning_gym")
+"""The kinds of checking that come with the project."""
+PLUGIN_GROUP = "spot.checkers"
+"""Entry points under which installed packages add kinds; see `spot_core.checker.scorers`."""
 
 
 class CheckerConfig(Section):
@@ -48,6 +57,12 @@ class CheckerConfig(Section):
     def _kind_exists(self) -> Self:
         require_kind(self.kind)
         return self
+
+
+@functools.cache
+def plugin_names() -> frozenset[str]:
+    """Returns the kinds that installed packages add."""
+    return frozenset(entry_points(group=PLUGIN_GROUP).names)
 
 
 def require_kind(kind: str) -> None:

@@ -6,10 +6,9 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from spot_core.checker import VerdictName
 from spot_core.config import engine, train
 from spot_core.config.base import Section, overrides_of
-from spot_core.config.checker import CheckerConfig
+from spot_core.config.checker import CheckerConfig, VerdictName
 from spot_core.config.decontamination import DecontaminationConfig, HeldOutSet
 from spot_core.config.dispatch import DispatchConfig
 from spot_core.config.engine import EngineConfig, SamplingConfig
@@ -18,7 +17,6 @@ from spot_core.config.model import ModelConfig, PromptConfig
 from spot_core.config.oracle import OracleConfig, Price, in_order
 from spot_core.config.profiles import load_profile, merge
 from spot_core.config.questions import QuestionSource
-from spot_core.config.sharding import ShardingConfig
 from spot_core.config.train import TrainConfig
 from spot_core.errors import ConfigError
 
@@ -150,7 +148,6 @@ class SpotConfig(Section):
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     dispatch: DispatchConfig = DispatchConfig()
-    sharding: ShardingConfig = ShardingConfig()
 
     @classmethod
     def from_profile(cls, profile: str = "demo", **overrides: Any) -> Self:
@@ -168,7 +165,6 @@ class SpotConfig(Section):
             mode="json",
             exclude={
                 "dispatch": True,
-                "sharding": True,
                 "engine": engine.SPEED_SETTINGS,
                 "train": train.SPEED_SETTINGS,
             },

@@ -1,7 +1,11 @@
-"""Reads rows of JSON Lines, JSON, CSV and Parquet files; a row that cannot be read is handed on with the reason.
+"""One row of a source before anything is known about its columns.
+
+Reads rows of JSON Lines, JSON, CSV and Parquet files; a row that cannot be read is handed on with the reason.
 
 JSON Lines is decoded line by line, so that one bad byte costs one row. CSV goes through the standard reader because
 it knows the line of every row, also after quoted newlines; pandas and Arrow do not.
+
+Reads rows of a data set that `datasets.load_dataset` finds (hub, its cache, or a local folder).
 """
 
 import csv
@@ -9,13 +13,101 @@ import difflib
 import gzip
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from spot_core.datasets.records import Record, RowSource, needed_columns, not_readable
+from spot_core.config.questions import ColumnMapping, HubQuestions
 from spot_core.errors import InputError
+
+SHOWN_CHARS = 500
+"""How much of a row's content a rejection keeps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A row as the source holds it: its content, or the reason why it could not be read."""
+
+    line: int
+    """Line of the file where the row begins, or number of the row where there are no lines; counted from 1."""
+    content: dict[str, Any] | None
+    problem: str = ""
+    raw: str = ""
+    """What stood there, for rows that could not be read."""
+
+    def shown(self) -> str:
+        """The content for a human reader, encodable whatever it holds."""
+        text = self.raw if self.content is None else repr(self.content)
+        return text[:SHOWN_CHARS].encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+@dataclass(frozen=True, slots=True)
+class RowSource:
+    """A readable source: the name for messages, the short name for the `source` column, its rows."""
+
+    title: str
+    name: str
+    records: Iterator[Record]
+
+
+_MISSING = object()
+
+
+def value_at(content: Any, path: str) -> Any:
+    """The value under a dotted path (`prompt.0.content`), or `MISSING`; a key that contains dots wins as it is."""
+    if isinstance(content, dict) and path in content:
+        return content[path]
+    head, dot, rest = path.partition(".")
+    if not dot:
+        return _item(content, head)
+    return value_at(_item(content, head), rest)
+
+
+def is_missing(value: Any) -> bool:
+    """Whether `value_at` found nothing, or the source has an empty cell there."""
+    return value is _MISSING or value is None
+
+
+def _item(content: Any, key: str) -> Any:
+    if isinstance(content, dict):
+        return content.get(key, _MISSING)
+    if isinstance(content, list) and key.isdecimal() and int(key) < len(content):
+        return content[int(key)]
+    return _MISSING
+
+
+def mapped_paths(columns: ColumnMapping) -> list[str]:
+    """The paths that every row has to have."""
+    paths = (columns.question, columns.answer, columns.source_id, columns.response, columns.finish_reason)
+    return [path for path in paths if path is not None]
+
+
+def optional_paths(columns: ColumnMapping) -> list[str]:
+    """The paths that a row may lack."""
+    return [path for path in (columns.checker, columns.metadata) if path is not None]
+
+
+def all_paths(columns: ColumnMapping) -> list[str]:
+    """Every path that is looked up in a row."""
+    return [*mapped_paths(columns), *optional_paths(columns)]
+
+
+def top_level(path: str, names: list[str]) -> str:
+    """The column of a table that a path starts in."""
+    return path if path in names else path.partition(".")[0]
+
+
+def needed_columns(paths: Iterable[str], names: list[str]) -> list[str]:
+    """The table's columns that hold the paths; all of them where one is missing, so that the error can list them."""
+    needed = list(dict.fromkeys(top_level(path, names) for path in paths))
+    return needed if set(needed) <= set(names) else names
+
+
+def not_readable(title: str, why: object, remedy: str) -> InputError:
+    return InputError(f"{title} cannot be read: {why}. {remedy}")
+
 
 CSV_FIELD_CHARS = 16 * 1024**2
 """Longest field of a CSV file; the standard library's default of 128 KiB is shorter than a long response."""
@@ -191,3 +283,53 @@ def _read_parquet(path: Path, paths: Sequence[str]) -> Iterator[Record]:
                     yield Record(number, content)
     except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
         raise not_readable(str(path), error, remedy) from error
+
+
+BATCH_ROWS = 1_000
+_REMEDY = (
+    "Check questions.name, subset, split and revision, and that this machine reaches the hub or has the data set in "
+    "its cache; or download it and give the file (kind: file)."
+)
+
+
+def _title(source: HubQuestions) -> str:
+    parts = [source.name, source.subset, source.split, source.revision]
+    return "data set " + " / ".join(part for part in parts if part)
+
+
+def open_hub(source: HubQuestions) -> RowSource:
+    """The split's rows.
+
+    Raises:
+        InputError: there is no such data set, subset, split or revision, or it cannot be fetched.
+    """
+    import datasets  # noqa: PLC0415 - half a second that files need not pay
+
+    try:
+        data = datasets.load_dataset(source.name, source.subset, split=source.split, revision=source.revision)
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        raise not_readable(_title(source), error, _REMEDY) from error
+    needed = needed_columns(all_paths(source.columns), data.column_names)
+    return RowSource(_title(source), source.name, _rows(data.select_columns(needed)))
+
+
+def _rows(data: Any) -> Iterator[Record]:
+    number = 0
+    for batch in data.with_format("arrow").iter(batch_size=BATCH_ROWS):
+        for content in batch.to_pylist():
+            number += 1
+            yield Record(number, content)
+
+
+def hub_fingerprint(source: HubQuestions) -> str:
+    """The hash that `datasets` gives this version of the data: of the hub's commit, or of the local files.
+
+    Raises:
+        InputError: as for `open_hub`.
+    """
+    import datasets  # noqa: PLC0415
+
+    try:
+        return datasets.load_dataset_builder(source.name, source.subset, revision=source.revision).hash
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        raise not_readable(_title(source), error, _REMEDY) from error

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from spot_core.datasets.wording import Wording, wording
+from spot_core.datasets.repeats import Wording, wording
 
 FEWEST_BOILERPLATE = 5
 """Questions that must share a run before it can be boilerplate: in a small set a share alone says little."""

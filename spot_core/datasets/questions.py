@@ -9,9 +9,17 @@ from typing import Any
 
 from spot_core.config.questions import ColumnMapping, FileQuestions, GeneratorQuestions, HubQuestions
 from spot_core.datasets.census import Census
-from spot_core.datasets.files import existing_file, open_file
-from spot_core.datasets.hub import hub_fingerprint, open_hub
-from spot_core.datasets.records import SHOWN_CHARS, Record, RowSource, all_paths, mapped_paths
+from spot_core.datasets.files import (
+    SHOWN_CHARS,
+    Record,
+    RowSource,
+    all_paths,
+    existing_file,
+    hub_fingerprint,
+    mapped_paths,
+    open_file,
+    open_hub,
+)
 from spot_core.datasets.repeats import Asked, Repeats, find_repeats
 from spot_core.datasets.rows import RowProblem, row_of
 

@@ -1,6 +1,6 @@
 """The demo's world: questions made from a seed, and a tiny student with one bad habit to cut out.
 
-`generate` makes the questions; `STUDENT_PATH` is the shipped checkpoint; `pretrain` made it.
+`generate` makes the questions; `STUDENT_PATH` is the shipped checkpoint; `tools/demo_student` made it.
 """
 
 from pathlib import Path

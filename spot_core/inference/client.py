@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -12,17 +13,45 @@ from urllib.parse import quote, urlsplit
 import aiohttp
 import httpx2
 import openai
+from openai import AsyncOpenAI, AsyncStream
+from openai.lib.streaming.chat import ChatCompletionStreamState
+from openai.types.chat import ChatCompletionChunk
 
 from spot_core.errors import ConfigError, DeclinedRequestError, EngineError, RefusedRequestError
-from spot_core.inference.breaker import CircuitBreaker
-from spot_core.inference.faults import Mends, TryError, error_answer, fault_of, no_object
-from spot_core.inference.pacing import Pace
-from spot_core.inference.retrying import retrying
-from spot_core.inference.size_limit import SizeLimit
-from spot_core.inference.streaming import assembled
-from spot_core.inference.time_limit import time_limit
+from spot_core.inference.limits import CircuitBreaker, Pace, SizeLimit, time_limit
+from spot_core.inference.retries import Mends, TryError, error_answer, fault_of, no_object, retrying
+
+# The library builds chunks without a look at them: what a server leaves out is missed only here and there.
+_NO_CHUNK = (ValueError, TypeError, AttributeError, LookupError, AssertionError)
+
+
+async def assembled(response: httpx2.Response, client: AsyncOpenAI) -> dict[str, Any]:
+    """The chat completion of a response whose body was not read yet, with the usage that its last chunk tells.
+
+    Raises:
+        TryError: the stream ended early, or is no stream of chat completion chunks.
+        openai.APIError: the connection broke, or the server sent an error.
+    """
+    state = ChatCompletionStreamState()
+    usage: dict[str, Any] | None = None
+    async with AsyncStream(cast_to=ChatCompletionChunk, response=response, client=client) as stream:
+        try:
+            async for chunk in stream:
+                state.handle_chunk(chunk)
+                if chunk.usage is not None:
+                    usage = chunk.usage.model_dump(mode="json")
+            completion = state.get_final_completion().model_dump(mode="json")
+        except _NO_CHUNK as error:
+            reason = f"the stream is no chat completion: {type(error).__name__}: {error}"
+            raise TryError("broken stream", reason, Mends.RETRY) from None
+    if any(choice["finish_reason"] is None for choice in completion["choices"]):
+        raise TryError("broken stream", "the stream ended in the middle of an answer", Mends.RETRY)
+    return completion | {"object": "chat.completion", "usage": usage}
+
 
 OPENAI_URL = "https://api.openai.com/v1"
+NO_KEY = "no-key"
+"""Sent to a server that asks for none."""
 MOST_ANSWER_BYTES = 32 * 2**20
 _CONNECT_SECONDS = 15.0  # a host that does not answer at all is known sooner than an answer takes
 _LEAST_SECRET = (
@@ -39,6 +68,20 @@ class Counts:
 
     tries: int = 0
     retries: Counter[str] = field(default_factory=Counter)
+
+
+def key_of_environment(variable: str, *, setting: str, remedy: str = "") -> str:
+    """The key in a variable of the environment.
+
+    Raises:
+        ConfigError: it is not set; the message names the setting that names it.
+    """
+    if not (key := os.environ.get(variable, "")):
+        raise ConfigError(
+            f"{setting} = {variable!r}: this environment variable is not set where the stage runs; export the API key "
+            f"under this name before you start the worker{remedy}"
+        )
+    return key
 
 
 class ModelClient:

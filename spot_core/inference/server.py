@@ -18,8 +18,7 @@ from spot_core.errors import ConfigError, EngineError, SpotError
 from spot_core.inference.capacity import resolve_copies
 from spot_core.inference.symptoms import PORT, VLLM
 from spot_core.processes.guard import GRACE_SECONDS
-from spot_core.processes.ports import free_port
-from spot_core.processes.supervised import SupervisedProcess
+from spot_core.processes.supervised import SupervisedProcess, free_port
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +48,7 @@ class VllmServer:
         self._engine = resolve_copies(engine)
         self._log_path = log_path
         self._trust_remote_code = trust_remote_code
+        self._abandoned = False
         self.port = 0
         self.ports_lost = 0
         """Ports that were free and were taken by another process before vLLM could listen."""
@@ -74,7 +74,15 @@ class VllmServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Ends the server and all that it started."""
         self.process.stop()
+
+    def abandon_start(self) -> None:
+        """Makes entering, which another thread is waiting in, end the server and raise an EngineError."""
+        self._abandoned = True
 
     @property
     def base_url(self) -> str:
@@ -90,6 +98,8 @@ class VllmServer:
         limit = self._engine.startup_timeout_seconds
         with httpx2.Client(trust_env=False) as http:
             while True:
+                if self._abandoned:
+                    raise EngineError("the vLLM server is not needed any more")
                 if self.died:
                     raise self._why_it_ended()
                 now = time.monotonic()

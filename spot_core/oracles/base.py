@@ -1,7 +1,7 @@
 """What every Oracle is given and what it gives back."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 ProposalStatus = Literal[
@@ -112,29 +112,3 @@ class ReplyLog(Protocol):
     def failed(self, request_hash: str) -> None:
         """Note that the call ended without a reply."""
         ...
-
-
-@dataclass
-class RepliesInMemory:
-    """A ReplyLog for a notebook: it forgets when the process ends."""
-
-    replies: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-    def __contains__(self, request_hash: str) -> bool:
-        """Whether there was a reply to this request."""
-        return request_hash in self.replies
-
-    def get(self, request_hash: str) -> dict[str, Any] | None:
-        """The reply to this request, if there was one."""
-        return self.replies.get(request_hash)
-
-    def claim(self, request_hash: str, *, by: str, worst: tuple[int, int]) -> bool:
-        """True: no other process knows of this memory."""
-        return True
-
-    def put(self, request_hash: str, reply: dict[str, Any]) -> None:
-        """Keep a reply."""
-        self.replies[request_hash] = reply
-
-    def failed(self, request_hash: str) -> None:
-        """Nothing to note: a call does not outlive the memory it would be noted in."""

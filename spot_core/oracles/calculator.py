@@ -19,7 +19,6 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Literal
 
-from spot_core.checker.words import mentions_number
 from spot_core.oracles.base import Failure, Proposal
 
 MAX_DIGITS = 40
@@ -78,10 +77,8 @@ def correct(response: str, question: str) -> str:
         raise NoCorrectionError("no final answer that is one number was found")
     if text.unread is not None:
         raise NoCorrectionError(f"a calculation with {text.unread!r} cannot be read")
-    if mentions_number(question):
-        raise NoCorrectionError("the question gives a number in words")
-    if _OTHER_NUMBERS.search(f"{question}\n{response}"):
-        raise NoCorrectionError("numbers may be meant in another base, or modulo something")
+    if other := _OTHER_NUMBERS.search(f"{question}\n{response}"):
+        raise NoCorrectionError(f"{other[0]!r} gives or changes a number in words")
     try:
         changes = _carry(text, text.answer, verdicts, given)
     except ArithmeticError as error:
@@ -250,7 +247,11 @@ class _Text:
 
 _BOX = re.compile(r"\\f?boxed ?\{([^{}]*)\}")
 _MONEY_OR_DECIMAL = re.compile("[$€£.]")
-_OTHER_NUMBERS = re.compile(r"(?i)\b(?:base|binary|clock|hexadecimal|mod|modulo|octal)\b")
+_OTHER_NUMBERS = re.compile(
+    r"(?i)\b(?:eleven|twelve|\w+teen|(?:twen|thir|for|fif|six|seven|eigh|nine)ty|dozen|hundred|thousand|million"
+    r"|base|binary|clock|hexadecimal|mod|modulo|octal)\b"
+)
+"""Words for numbers beyond ten, and for other ways to read digits."""
 _LEADING_WORDS = frozenset("finally first hence next now so then therefore thus".split())
 """What may stand right before an equation: after other words (`the average of 80 + 90`) it may be a part of more."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from spot_core.artifacts.journal import Journal, is_held, record_at, scan_journal
+from spot_core.store.journal import Journal, is_held, record_at, scan_journal
 
 _SYNC_SECONDS = 1.0  # between two waits for the disk
 

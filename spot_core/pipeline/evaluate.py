@@ -5,13 +5,13 @@ import math
 from collections import Counter
 from typing import Any
 
-from spot_core.artifacts import Artifact, ArtifactWriter, Recipe
 from spot_core.config.spot import EvaluationSet, SpotConfig
 from spot_core.inference.policy import Policy
 from spot_core.inference.prompts import PromptRenderer
 from spot_core.pipeline.filter import checker_settings, item_of, open_checker
 from spot_core.pipeline.progress import Progress, silent
 from spot_core.pipeline.rollout import sample_responses, sampling_settings
+from spot_core.store import Artifact, ArtifactWriter, Recipe
 
 log = logging.getLogger(__name__)
 

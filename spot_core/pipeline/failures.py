@@ -8,11 +8,11 @@ from itertools import islice
 
 import pyarrow.compute as pc
 
-from spot_core.artifacts import Artifact
 from spot_core.config.spot import FilterConfig
 from spot_core.oracles.base import Failure
 from spot_core.oracles.human import Key
 from spot_core.pipeline.pass_rates import right_by_question
+from spot_core.store import Artifact
 
 log = logging.getLogger(__name__)
 

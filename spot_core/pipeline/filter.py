@@ -1,36 +1,40 @@
-"""Stage 2: check every final answer; the failures go on."""
+"""Stage 2: check every final answer; the failures go on.
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+Rows are read in batches and checked in a pool of processes; the verdicts are appended to a journal in the order of the
+rows, so that their number says where a stage that was killed goes on; at the end the parts are written in that order.
+"""
+
+import heapq
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import pyarrow as pa
 
-from spot_core.artifacts import Artifact, ArtifactWriter, Recipe, schemas
-from spot_core.artifacts.batches import regrouped
-from spot_core.artifacts.writer import ROWS_PER_GROUP
-from spot_core.checker import CHECKER_VERSION, CheckerPool, CheckItem
+from spot_core.checker import CHECKER_VERSION, CheckerPool, CheckItem, Verdict
 from spot_core.config.checker import CheckerConfig
 from spot_core.devices import cores
-from spot_core.pipeline import verdicts
 from spot_core.pipeline.pass_rates import pass_rate_statistics
 from spot_core.pipeline.progress import Progress, silent
-from spot_core.pipeline.shards import (
-    Journals,
-    Mapper,
-    Record,
-    Seen,
-    Shard,
-    batches_of,
-    divided,
-    require_shown,
-    unseen,
-)
-from spot_core.pipeline.verdicts import Tally
+from spot_core.store import Artifact, ArtifactWriter, Recipe, schemas
+from spot_core.store.journal import Journal
+from spot_core.store.writer import ROWS_PER_GROUP, regrouped
 
 CODE_VERSION = 2
+VERDICTS_PER_RECORD = 500
+SECONDS_PER_RECORD = 0.1
+"""A journal record is written once its rows took so long to check: what a crash makes us check again."""
+SLOWEST = 10
+"""Rows named in the statistics."""
+
 _DECIDING = {"kind", "tolerance", "answer_prefixes", "timeout_seconds", "memory_gb"}
 _CHECKED = ["response", "answer", "finish_reason", "checker", "metadata"]
+_VERDICT = pa.schema(schemas.VERDICT)
+
+Record = dict[str, list[Any]]
+"""Consecutive verdicts in the journal: columns of equal length."""
 
 
 def checker_settings(checker: CheckerConfig) -> dict[str, Any]:
@@ -65,75 +69,69 @@ def recipe(checker: CheckerConfig, *, rollout: Artifact) -> Recipe:
     return Recipe("filter", checker_settings(checker), {"rollout": rollout.digest}, CODE_VERSION)
 
 
-@dataclass(frozen=True)
-class Checking:
-    """Checks the rows of a shard, which follow each other; see `spot_core.pipeline.shards.Work`."""
-
-    rollout: Artifact
-    checker: CheckerConfig
-    journals: Journals
-
-    def __call__(self, shard: Shard, seen: Seen = unseen) -> None:
-        """Adds a verdict for every row that has none; each journal is named after the row that it begins with."""
-        rows = range(shard.rows[0], shard.rows[-1] + 1)
-        with open_checker(self.checker) as pool:
-            for missing in verdicts.missing(self.journals, rows):
-                with self.journals.open(verdicts.prefix(missing.start)) as journal:
-                    for record in verdicts.records(pool.check_many(self._items(missing))):
-                        journal.append(record)
-                        seen(record)
-
-    def _items(self, rows: range) -> Iterator[CheckItem]:
-        for batch in batches_of(self.rollout, rows, columns=_CHECKED):
-            for row in batch.to_pylist():
-                yield item_of(self.checker, row["response"], row)
-
-
 def make(
-    writer: ArtifactWriter,
-    checker: CheckerConfig,
-    *,
-    rollout: Artifact,
-    on_progress: Progress = silent,
-    mapper: Mapper | None = None,
+    writer: ArtifactWriter, checker: CheckerConfig, *, rollout: Artifact, on_progress: Progress = silent
 ) -> None:
-    """Checks every response of a rollout; all rows are kept, with their verdict.
+    """Checks every response of a rollout; all rows are kept, with their verdict."""
+    journal = writer.journal("verdicts")
+    done = sum(len(record["verdict"]) for record in journal)
+    with open_checker(checker) as pool:
+        verdicts = pool.check_many(_read_items(rollout, checker, skip=done))
+        for record in group_verdicts(verdicts):
+            journal.append(record)
+            done += len(record["verdict"])
+            on_progress(done, rollout.rows)
+    writer.complete_batches(_join_verdicts(rollout, journal), statistics=_statistics(rollout, journal))
 
-    Without a ``mapper`` all is done in this process and its checking processes.
+
+def _read_items(rollout: Artifact, checker: CheckerConfig, *, skip: int) -> Iterator[CheckItem]:
+    """Yields what is to be checked of each row, except for the first ``skip`` rows."""
+    for batch in rollout.batches(columns=_CHECKED):
+        for row in batch.slice(skip).to_pylist():
+            yield item_of(checker, row["response"], row)
+        skip = max(0, skip - batch.num_rows)
+
+
+def group_verdicts(verdicts: Iterable[Verdict]) -> Iterator[Record]:
+    """Yields the verdicts in order, as records for the journal."""
+    group: list[Verdict] = []
+    seconds = 0.0
+    for verdict in verdicts:
+        group.append(verdict)
+        seconds += verdict.seconds
+        if len(group) == VERDICTS_PER_RECORD or seconds >= SECONDS_PER_RECORD:
+            yield _to_record(group)
+            group, seconds = [], 0.0
+    if group:
+        yield _to_record(group)
+
+
+def _to_record(verdicts: list[Verdict]) -> Record:
+    return {
+        "extracted_answer": [verdict.extracted_answer for verdict in verdicts],
+        "method": [verdict.method for verdict in verdicts],
+        "verdict": [verdict.verdict for verdict in verdicts],
+        "seconds": [round(verdict.seconds, 6) for verdict in verdicts],
+    }
+
+
+def _join_verdicts(rollout: Artifact, journal: Journal) -> Iterator[pa.RecordBatch]:
+    """Yields the rows of the rollout with their verdicts.
+
+    The rows stay in Arrow's memory, because token ids are most of their bytes. The seconds of a check are left out,
+    because they differ from run to run.
     """
-    journals = Journals(writer.work / "verdicts")
-    missing = verdicts.missing(journals, range(rollout.rows))
-    done = rollout.rows - sum(map(len, missing))
-
-    def seen(record: Record) -> None:
-        nonlocal done
-        done += len(record["verdict"])
-        on_progress(min(done, rollout.rows), rollout.rows)
-
-    if mapper is None:
-        work = Checking(rollout, checker, journals)
-        for shard in divided(missing, pieces=1):
-            work(shard, seen)
-    elif missing:
-        processes = {"workers": mapper.checking_processes}
-        work = Checking(rollout.fetched(), checker.model_copy(update=processes), journals)
-        mapper.run(work, divided(missing, mapper.pieces(rollout.rows - done)), seen)
-        require_shown(journals, lambda: not verdicts.missing(journals, range(rollout.rows)))
-    writer.complete_batches(_joined(rollout, journals), statistics=_statistics(rollout, journals))
+    records = ({name: record[name] for name in _VERDICT.names} for record in journal)
+    verdicts = (pa.RecordBatch.from_pydict(record, schema=_VERDICT) for record in records)
+    left = regrouped(rollout.batches(), schemas.ROLLOUT, rows=ROWS_PER_GROUP)
+    right = regrouped(verdicts, _VERDICT, rows=ROWS_PER_GROUP)
+    for rows, checked in zip(left, right, strict=True):
+        yield from pa.Table.from_arrays([*rows.columns, *checked.columns], schema=schemas.FILTER).to_batches()
 
 
-def _joined(rollout: Artifact, journals: Journals) -> Iterator[pa.RecordBatch]:
-    """The rows of the rollout with their verdicts. They stay in Arrow's memory: token ids are most of their bytes."""
-    rows = ROWS_PER_GROUP
-    responses = regrouped(rollout.batches(), schemas.ROLLOUT, rows=rows)
-    checked = regrouped(verdicts.batches(verdicts.in_order(journals)), verdicts.SCHEMA, rows=rows)
-    for left, right in zip(responses, checked, strict=True):
-        yield from pa.Table.from_arrays([*left.columns, *right.columns], schema=schemas.FILTER).to_batches()
-
-
-def _statistics(rollout: Artifact, journals: Journals) -> dict[str, Any]:
+def _statistics(rollout: Artifact, journal: Journal) -> dict[str, Any]:
     tally = Tally()
-    pass_rates = pass_rate_statistics(rollout, tally.over(verdicts.in_order(journals)))
+    pass_rates = pass_rate_statistics(rollout, tally.count_verdicts(journal))
     keys = rollout.rows_at((row for _, row in tally.slowest), columns=["question_id", "sample"])
     return {
         "verdicts": dict(tally.verdicts.most_common()),
@@ -143,3 +141,27 @@ def _statistics(rollout: Artifact, journals: Journals) -> dict[str, Any]:
         "slowest": [{"row": row, **keys[row], "seconds": seconds} for seconds, row in tally.slowest],
         **pass_rates,
     }
+
+
+@dataclass
+class Tally:
+    """Counts over the verdicts of a journal."""
+
+    rows: int = 0
+    verdicts: Counter[str] = field(default_factory=Counter)
+    methods: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+    slowest: list[tuple[float, int]] = field(default_factory=list)
+    """(seconds, number of the row) of the rows that took longest to check, longest first."""
+
+    def count_verdicts(self, records: Iterable[Record]) -> Iterator[str]:
+        """Yields the verdict of each row, and counts it meanwhile."""
+        for record in records:
+            seconds = record["seconds"]
+            timed = zip(seconds, count(self.rows), strict=False)
+            self.slowest = heapq.nlargest(SLOWEST, [*self.slowest, *timed])
+            self.rows += len(seconds)
+            self.seconds += sum(seconds)
+            self.verdicts.update(record["verdict"])
+            self.methods.update(record["method"])
+            yield from record["verdict"]

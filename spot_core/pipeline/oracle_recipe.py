@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from spot_core.artifacts.hashing import text_sha256
 from spot_core.config.engine import EngineConfig, answer_settings
 from spot_core.config.imported import ImportedOracleConfig
 from spot_core.config.model import ModelConfig
@@ -19,6 +18,7 @@ from spot_core.config.spot import SpotConfig
 from spot_core.models import fingerprint, resolve_model
 from spot_core.oracles.imported import corrections_digest
 from spot_core.oracles.prompting import Prompt
+from spot_core.store.manifest import text_sha256
 
 
 def deciding(config: SpotConfig, *, download: bool) -> dict[str, Any] | None:

@@ -7,7 +7,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from statistics import mean
 
-from spot_core.artifacts.recipe import canonical_json
 from spot_core.config.imported import ImportedOracleConfig
 from spot_core.config.oracle import (
     CalculatorOracleConfig,
@@ -23,10 +22,9 @@ from spot_core.config.oracle import (
 )
 from spot_core.config.spot import SpotConfig
 from spot_core.errors import ConfigError
-from spot_core.inference.breaker import CircuitBreaker
-from spot_core.inference.client import OPENAI_URL, ModelClient
-from spot_core.inference.keys import key_of_environment
-from spot_core.inference.served import ServedModel
+from spot_core.inference.client import OPENAI_URL, ModelClient, key_of_environment
+from spot_core.inference.limits import CircuitBreaker
+from spot_core.inference.served import ServedChatModel
 from spot_core.models import resolve_model
 from spot_core.oracles.base import ChatClient, Oracle
 from spot_core.oracles.budget import Budget, Spending
@@ -38,7 +36,7 @@ from spot_core.oracles.prompting import Prompt
 from spot_core.oracles.reading import usage_of
 from spot_core.oracles.replies import ReplyJournal
 from spot_core.pipeline.oracle_recipe import served_by, serving
-from spot_core.pipeline.portions import Portion
+from spot_core.store.manifest import canonical_json
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +88,6 @@ async def open_oracles(
     log_folder: Path,
     edits: Edits,
     secret: Secret = no_secrets,
-    portion: Portion | None = None,
 ) -> AsyncIterator[list[Oracle]]:
     """The configured Oracles in their order. What they serve or hold open ends with the context.
 
@@ -101,7 +98,6 @@ async def open_oracles(
         log_folder: where the servers of local models write.
         edits: what a person has decided so far.
         secret: finds an API key by the name of its secret.
-        portion: what of the limits may be used here; unset: all.
 
     Raises:
         ConfigError: the Oracle cannot be asked, e.g. because its key is not in the environment.
@@ -119,8 +115,6 @@ async def open_oracles(
                 case HumanOracleConfig():
                     oracles.append(HumanOracle(edits))
                 case OpenAIOracleConfig():
-                    if portion is not None:
-                        oracle = portion.of_rates(oracle)  # noqa: PLW2901
                     client = _api_client(oracle, secret)
                     stack.push_async_callback(_close, client, name)
                     asked = _model_oracle(
@@ -131,7 +125,6 @@ async def open_oracles(
                         client=client,
                         replies=replies,
                         price=config.rectify.price_of(oracle.model),
-                        taken=Spending() if portion is None else portion.taken(oracle, name),
                     )
                     stack.push_async_callback(asked.finish, within_seconds=DRAIN_SECONDS)
                     oracles.append(asked)
@@ -139,7 +132,7 @@ async def open_oracles(
                     model, engine = served_by(oracle, config)
                     path = resolve_model(model) if isinstance(oracle, VllmOracleConfig) else model_path
                     assert path is not None, "what is downloaded is there"
-                    served = ServedModel(
+                    served = ServedChatModel(
                         path,
                         model,
                         engine,
@@ -204,16 +197,15 @@ def _model_oracle(
     client: ChatClient,
     replies: ReplyJournal,
     price: Price | None,
-    taken: Spending = Spending(),  # noqa: B008 - frozen
 ) -> ModelOracle:
-    """With the budget that earlier attempts, and others, have left."""
+    """With the budget that earlier attempts have left."""
     used = [usage_of(replies.get(request) or {}) or worst for request, worst in replies.own[name]]
     # Of a call that was lost nothing is known: it took about what the others did, or else at most its worst.
     lost = replies.lost[name]
     if used and lost:
         used += [(mean(r for r, _ in used), mean(w for _, w in used))] * len(lost)
     read, written = (sum(counts) for counts in zip(*(used or lost or [(0, 0)]), strict=True))
-    spent = taken + Spending(price.of(read, written) if price else 0.0, round(read + written))
+    spent = Spending(price.of(read, written) if price else 0.0, round(read + written))
     paid = isinstance(oracle, OpenAIOracleConfig)
     budget = Budget(
         limit_usd=oracle.max_cost_usd if paid else None,

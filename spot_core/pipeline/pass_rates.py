@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from statistics import fmean
 from typing import Any
 
-from spot_core.artifacts import Artifact
+from spot_core.store import Artifact
 
 
 def right_by_question(question_ids: Iterable[str], verdicts: Iterable[str]) -> dict[str, tuple[int, int]]:

@@ -19,12 +19,12 @@ from spot_core.devices import list_gpus
 from spot_core.errors import ConfigError, InputError
 from spot_core.geometry import Geometry
 from spot_core.inference.prompts import PromptRenderer
+from spot_core.markdown import block, table
 from spot_core.oracles.base import Failure
 from spot_core.oracles.prompting import Prompt
 from spot_core.pipeline import rollout
 from spot_core.pipeline.machine import check_machine, describe_model
 from spot_core.pipeline.resolve import Resolver
-from spot_core.report.markdown import block, table
 from spot_core.runs import Run
 from spot_core.training.meeting import join_command
 from spot_core.training.preflight import estimate_worst_case, resolve_ranks

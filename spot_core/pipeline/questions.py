@@ -4,8 +4,6 @@ import logging
 from dataclasses import dataclass, field
 from typing import Any
 
-from spot_core.artifacts import Artifact, ArtifactWriter, Recipe, schemas
-from spot_core.artifacts.writer import write_parquet
 from spot_core.config.decontamination import DecontaminationConfig
 from spot_core.config.model import PromptConfig
 from spot_core.config.questions import QuestionSource
@@ -13,6 +11,8 @@ from spot_core.datasets import read_questions
 from spot_core.datasets.overlap import find_overlaps
 from spot_core.datasets.questions import reasons_of
 from spot_core.errors import InputError
+from spot_core.store import Artifact, ArtifactWriter, Recipe, schemas
+from spot_core.store.writer import write_parquet
 
 log = logging.getLogger(__name__)
 

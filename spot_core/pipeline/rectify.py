@@ -1,28 +1,49 @@
-"""Stage 3: the Oracle's minimal edits, checked again and measured."""
+"""Stage 3: the Oracle's minimal edits, checked again and measured.
 
+A row is appended to the journal as soon as its failure is finished, so that a stage that was killed asks only about the
+others. What an Oracle replied is in the log of replies before anybody reads it, so that no call is paid for twice.
+"""
+
+import asyncio
+import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
-from spot_core.artifacts import Artifact, ArtifactStore, ArtifactWriter, Recipe
+from spot_core.config.oracle import in_order
 from spot_core.config.spot import SpotConfig
-from spot_core.errors import EngineError
+from spot_core.errors import EngineError, PersonNeededError
+from spot_core.inference.prompts import PromptRenderer
+from spot_core.oracles.base import Failure, Oracle
 from spot_core.oracles.human import Edits, Key
-from spot_core.pipeline.answering import ASKED_AGAIN, Row, key_of
-from spot_core.pipeline.asking import Asking, Attended
-from spot_core.pipeline.failures import failure_rows
-from spot_core.pipeline.filter import checker_settings
+from spot_core.oracles.replies import ReplyJournal
+from spot_core.pipeline.failures import failure_rows, failures_at
+from spot_core.pipeline.filter import checker_settings, item_of, open_checker
 from spot_core.pipeline.oracle_recipe import deciding
+from spot_core.pipeline.oracles import Secret, no_secrets, open_oracles
+from spot_core.pipeline.progress import Progress, silent
 from spot_core.pipeline.review import Review, person_of
-from spot_core.pipeline.shards import Journals, Mapper
+from spot_core.pipeline.running_cost import RunningCost
+from spot_core.rectification.estimate import Estimate, estimate
+from spot_core.rectification.judge import Judge
 from spot_core.rectification.measures import Measures
+from spot_core.rectification.rectify import rectify_failures
 from spot_core.rectification.statistics import statistics
+from spot_core.store import Artifact, ArtifactStore, ArtifactWriter, Recipe
 
 log = logging.getLogger(__name__)
 
 CODE_VERSION = 4
+ASKED_AGAIN = {"oracle_error", "not_asked", "pending"}
+"""Statuses of rows that are not final: a later attempt of the stage asks about their failures again."""
 MOST_ORACLE_ERRORS = 0.05
 """Share of the failures that may stay without an answer; beyond it the stage fails rather than drop them."""
+CONFIRM_DAYS = 30.0
+"""How long an estimate waits to be confirmed."""
+
+Row = dict[str, Any]
 
 
 def recipe(config: SpotConfig, *, filtered: Artifact, model: str, download: bool = True) -> Recipe | None:
@@ -56,12 +77,23 @@ def make(
     filtered: Artifact,
     model_path: Path,
     store: ArtifactStore,
-    attended: Attended,
-    mapper: Mapper | None = None,
+    on_progress: Progress = silent,
+    on_estimate: Callable[[Estimate], None] = lambda estimate: None,
+    confirmed: Collection[str] = (),
+    secret: Secret = no_secrets,
 ) -> None:
     """Asks the Oracles about every failure; one final row per failure, whatever became of it.
 
-    Without a ``mapper`` all is done in this process and its checking processes.
+    Args:
+        writer: of the pairs.
+        config: the run's.
+        filtered: holds the failures.
+        model_path: folder of the policy.
+        store: has the replies of all runs.
+        on_progress: called with the failures that are finished, and what they cost so far as a note.
+        on_estimate: called with what asking will take, before the first call to an Oracle.
+        confirmed: what a person has agreed to, by the keys of `PersonNeededError`.
+        secret: finds an API key by the name of its secret.
 
     Raises:
         ConfigError: the Oracle cannot be asked, e.g. because its key is not in the environment.
@@ -71,27 +103,53 @@ def make(
     failures = failure_rows(filtered, config.filter)
     review = _review(writer, config)
     edits = review.edits(known=set(failures.values())) if review else Edits()
-    journals = Journals(writer.work / "rows")
-    final = {key_of(row) for row in journals.records() if row["status"] not in ASKED_AGAIN}
-    remaining = {row: key for row, key in failures.items() if key not in final}
-    attended.on_progress(len(final), len(failures))
-    lost = 0
-    if remaining:
-        with store.shared_journals("replies") as folder:
-            asking = Asking(
-                writer,
-                config,
-                model_path,
-                filtered,
-                folder,
-                journals,
-                edits,
-                attended,
-                done=len(final),
-                mapper=mapper,
+    journal = writer.journal()
+    final = {_key_of(row) for row in journal if row["status"] not in ASKED_AGAIN}
+    remaining = {number: key for number, key in failures.items() if key not in final}
+    artifact = f"{writer.recipe.key}-{writer.generation}"
+    on_progress(len(final), len(failures))
+
+    async def ask_oracles(replies: ReplyJournal) -> None:
+        opened = open_oracles(
+            config,
+            model_path=model_path,
+            replies=replies,
+            log_folder=writer.folder.parent / "logs",
+            edits=edits,
+            secret=secret,
+        )
+        async with opened as oracles:
+            if estimated := estimate(failures_at(filtered, remaining), oracles):
+                prompt = estimated.first_prompt
+                log.info("before the first call: %s. The first prompt:\n%s", estimated, prompt)
+                on_estimate(estimated)
+                _require_confirmation(estimated, config, key=f"cost-{artifact}", confirmed=confirmed)
+            cost = RunningCost(oracles, rows=len(remaining))
+            done = len(final)
+            histories = {_key_of(row): row["history"] for row in journal if _key_of(row) in edits}
+            answers = _answer_failures(
+                remaining,
+                filtered=filtered,
+                config=config,
+                model_path=model_path,
+                oracles=oracles,
+                edits=edits,
+                histories=histories,
             )
-            lost = asking.about(remaining)
-    rows = _latest(journals)
+            async with aclosing(answers) as rows:
+                async for row in rows:
+                    journal.append(row)
+                    done += 1
+                    on_progress(done, len(failures), note=cost.after(row))
+
+    repeated = 0
+    if remaining:
+        with store.shared_journals("replies") as folder, ReplyJournal(folder, writer=artifact) as replies:
+            if repeated := sum(len(calls) for calls in replies.lost.values()):
+                said = "%d calls were in flight when an earlier attempt was killed; they are made again"
+                log.warning(said, repeated)
+            asyncio.run(ask_oracles(replies))
+    rows = {_key_of(row): row for row in journal}  # a later attempt's row replaces an earlier one's
     ordered = [rows[key] for key in sorted(rows)]
     assert len(ordered) == len(failures), f"{len(failures)} failures but {len(ordered)} rows"
     _require_answers(ordered, config)
@@ -100,7 +158,80 @@ def make(
             raise review.hand_over(waiting, total=len(ordered), edits=edits)
         review.close()
     figures = statistics(Measures.of_rows(ordered), gamma=config.rectify.gamma)
-    writer.complete(ordered, statistics=figures | {"calls_repeated": lost})
+    writer.complete(ordered, statistics=figures | {"calls_repeated": repeated})
+
+
+async def _answer_failures(
+    failures: Mapping[int, Key],
+    *,
+    filtered: Artifact,
+    config: SpotConfig,
+    model_path: Path,
+    oracles: Sequence[Oracle],
+    edits: Edits,
+    histories: Mapping[Key, Sequence[Row]],
+) -> AsyncIterator[Row]:
+    """Yields the row of each failure as soon as it is finished.
+
+    Args:
+        failures: rows of the filter artifact by their numbers, with their keys.
+        filtered: the filter artifact.
+        config: the run's.
+        model_path: folder of the policy.
+        oracles: in the order in which they are asked.
+        edits: what a person has decided so far.
+        histories: what was proposed before for the failures that have an edit.
+    """
+    renderer = PromptRenderer(model_path, config.model, config.prompt)
+    concurrency = max(getattr(oracle, "concurrency", 1) for oracle in in_order(config.rectify.oracle))
+    with open_checker(config.filter) as pool:
+
+        def check(response: str, failure: Failure) -> str:
+            row = dataclasses.asdict(failure) | {"finish_reason": None}
+            return pool.check_item(item_of(config.filter, response, row)).verdict
+
+        judge = Judge(
+            renderer.tokenizer,
+            renderer.turn_end,
+            check,
+            gamma=config.rectify.gamma,
+            max_tokens=config.train.context_length,
+            exclude=frozenset(config.rectify.exclude_flags),
+        )
+        # A failure with an edit goes to the person alone, who is the last Oracle.
+        edited = [number for number, key in failures.items() if key in edits]
+        others = [number for number, key in failures.items() if key not in edits]
+        for numbers, asked in ((edited, oracles[-1:]), (others, oracles)):
+            answers = rectify_failures(
+                failures_at(filtered, numbers),
+                oracles=asked,
+                judge=judge,
+                concurrency=concurrency,
+                histories=histories,
+            )
+            async with aclosing(answers) as rows:
+                async for row in rows:
+                    yield row
+
+
+def _require_confirmation(
+    estimated: Estimate, config: SpotConfig, *, key: str, confirmed: Collection[str]
+) -> None:
+    """Refuses to spend more than `rectify.confirm_above_usd` before a person has agreed to it.
+
+    Raises:
+        PersonNeededError: nobody has.
+    """
+    limit = config.rectify.confirm_above_usd
+    if limit is None or estimated.usd <= limit or key in confirmed:
+        return
+    raise PersonNeededError(
+        f"the Oracle will cost about ${estimated.usd:,.2f}, more than rectify.confirm_above_usd = {limit:g}: {estimated}. "
+        f"If that is all right, resume the run, or call run.confirm({key!r}) and the stage again",
+        page=f"Resume this run to spend about ${estimated.usd:,.2f}; cancel it not to.\n\n{estimated.markdown()}",
+        wait_days=CONFIRM_DAYS,
+        key=key,
+    )
 
 
 def _review(writer: ArtifactWriter, config: SpotConfig) -> Review | None:
@@ -112,14 +243,9 @@ def _review(writer: ArtifactWriter, config: SpotConfig) -> Review | None:
     return Review(folder, place, person, f"{of}/{writer.generation}", config.rectify.gamma)
 
 
-def _latest(journals: Journals) -> dict[Key, Row]:
-    """The row of each failure: of a later attempt, unless an earlier one was final after all."""
-    rows: dict[Key, Row] = {}
-    for row in journals.records():
-        before = rows.get(key := key_of(row))
-        if before is None or before["status"] in ASKED_AGAIN:
-            rows[key] = row
-    return rows
+def _key_of(row: Row) -> Key:
+    """The primary key of a row."""
+    return row["question_id"], row["sample"]
 
 
 def _require_answers(rows: Sequence[Row], config: SpotConfig) -> None:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from spot_core.artifacts import Artifact, Recipe
 from spot_core.config.decontamination import HeldOutSet
 from spot_core.config.model import PromptConfig
 from spot_core.config.questions import QuestionSource
@@ -15,6 +14,7 @@ from spot_core.models import fingerprint, fingerprint_of, resolve_model
 from spot_core.pipeline import evaluate, questions, rectify, rollout, train
 from spot_core.pipeline import filter as filtering
 from spot_core.runs import Run
+from spot_core.store import Artifact, Recipe
 
 WHENS = ("before", "after")
 

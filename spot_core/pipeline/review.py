@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spot_core.artifacts.manifest import write_atomically
 from spot_core.config.oracle import HumanOracleConfig, OracleConfig, in_order
 from spot_core.errors import InputError, PersonNeededError
+from spot_core.markdown import block, cell
 from spot_core.oracles.edits import EDITS, misnamed_edits, read_edits, take_edits
 from spot_core.oracles.human import Edits, Key
-from spot_core.report.markdown import block, cell
-from spot_core.report.review.page import review_page
+from spot_core.rectification.review.page import render_review_page
+from spot_core.store.manifest import write_atomically
 
 FAILURES = "failures.jsonl"
 PAGE = "review.html"
@@ -61,7 +61,7 @@ class Review:
             edits: those that the rows were made with.
         """
         waiting = [_waiting(row, edits) for row in rows]
-        page = review_page(waiting, artifact=self.artifact, gamma=self.gamma, folder=self.place)
+        page = render_review_page(waiting, artifact=self.artifact, gamma=self.gamma, folder=self.place)
         asked_before = (self.folder / PAGE).exists()
         write_atomically(self.folder / FAILURES, "".join(f"{json.dumps(row)}\n" for row in waiting))
         write_atomically(self.folder / PAGE, page)

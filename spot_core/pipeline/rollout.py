@@ -5,8 +5,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from spot_core.artifacts import Artifact, ArtifactWriter, Recipe
-from spot_core.artifacts.journal import Journal
 from spot_core.config.engine import answer_settings
 from spot_core.config.spot import SpotConfig
 from spot_core.inference.policy import Policy, Request, Response, request_seed
@@ -14,6 +12,8 @@ from spot_core.inference.prompts import PromptRenderer
 from spot_core.pipeline import questions
 from spot_core.pipeline.progress import Progress, silent
 from spot_core.pipeline.questions import Reading
+from spot_core.store import Artifact, ArtifactWriter, Recipe
+from spot_core.store.journal import Journal
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 
-from spot_core.artifacts import Artifact, ArtifactWriter
 from spot_core.config.spot import STAGES, StageName
 from spot_core.disk import plain_disk_errors
 from spot_core.errors import ConfigError
@@ -19,14 +18,13 @@ from spot_core.inference.policy import Policy
 from spot_core.inference.prompts import PromptRenderer
 from spot_core.pipeline import evaluate, questions, rectify, rollout, train
 from spot_core.pipeline import filter as filtering
-from spot_core.pipeline.asking import Attended
 from spot_core.pipeline.machine import check_machine
 from spot_core.pipeline.oracles import Secret, no_secrets, require_usable
 from spot_core.pipeline.progress import Progress, silent
 from spot_core.pipeline.resolve import WHENS, Node, Resolver
-from spot_core.pipeline.shards import Mapper
 from spot_core.rectification.estimate import Estimate
 from spot_core.runs import Run
+from spot_core.store import Artifact, ArtifactWriter
 from spot_core.training.watchers import require_watchers
 
 log = logging.getLogger(__name__)
@@ -148,16 +146,14 @@ def _imported_by_prepare(writer: ArtifactWriter) -> None:
     raise ConfigError("the responses of this run are imported: run the flow spot/full, which reads them")
 
 
-def check_answers(run: Run, on_progress: Progress = silent, *, mapper: Mapper | None = None) -> Artifact:
+def check_answers(run: Run, on_progress: Progress = silent) -> Artifact:
     """Stage 2. See `spot_core.pipeline.filter.make`."""
     resolver = Resolver(run)
     source = resolver.rollout().artifact
     return produce(
         run,
         resolver.filter(),
-        lambda writer: filtering.make(
-            writer, run.config.filter, rollout=source, on_progress=on_progress, mapper=mapper
-        ),
+        lambda writer: filtering.make(writer, run.config.filter, rollout=source, on_progress=on_progress),
     )
 
 
@@ -167,7 +163,6 @@ def rectify_failures(
     *,
     on_estimate: Callable[[Estimate], None] = lambda estimate: None,
     secret: Secret = no_secrets,
-    mapper: Mapper | None = None,
 ) -> Artifact:
     """Stage 3. See `spot_core.pipeline.rectify.make`; what a person agreed to, `run.confirm` notes."""
     resolver = Resolver(run)
@@ -181,8 +176,10 @@ def rectify_failures(
             filtered=source,
             model_path=_require_model(resolver),
             store=run.store,
-            attended=Attended(on_progress, on_estimate, frozenset(run.record.confirmed), secret),
-            mapper=mapper,
+            on_progress=on_progress,
+            on_estimate=on_estimate,
+            confirmed=run.record.confirmed,
+            secret=secret,
         ),
     )
     rectify.warn_of_unanswered(artifact)

@@ -9,18 +9,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from spot_core.artifacts import Artifact, ArtifactWriter, Recipe, schemas
-from spot_core.artifacts.journal import read_plain_lines
 from spot_core.config.spot import SpotConfig
 from spot_core.config.train import TrainConfig, result_settings
 from spot_core.errors import InputError
 from spot_core.inference.prompts import PromptRenderer
 from spot_core.models import is_local, name_of
 from spot_core.pipeline.progress import Progress, silent
-from spot_core.report.model_card import model_card
+from spot_core.store import Artifact, ArtifactWriter, Recipe, schemas
+from spot_core.store.journal import read_plain_lines
 from spot_core.training import checkpoints
 from spot_core.training.job import TrainingJob
 from spot_core.training.launch import launch
+from spot_core.training.model_card import render_model_card
 from spot_core.training.watchers import Show, require_watchers, watching
 
 log = logging.getLogger(__name__)
@@ -186,7 +186,7 @@ def make_train(
             on_wait=lambda said: on_progress(0, 0, note=said),
         )
     steps = list(read_plain_lines(job.metrics_path))
-    card = model_card(
+    card = render_model_card(
         train,
         base=name_of(config.model),
         base_on_hub=not is_local(config.model.path),
@@ -222,7 +222,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _unlikely_tokens(job: TrainingJob, renderer: PromptRenderer) -> list[dict[str, Any]]:
-    """Returns what `spot_core.training.unlikely` found, with the tokens' texts; and says it."""
+    """Returns what `spot_core.training.reference` found, with the tokens' texts; and says it."""
     rows: list[dict[str, Any]] = json.loads(job.unlikely_path.read_text(encoding="utf-8"))
     for row in rows:
         row["token"] = renderer.tokenizer.convert_ids_to_tokens(row["token_id"])

@@ -1,10 +1,13 @@
 """What asking the Oracles will take, told before the first call."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from spot_core.markdown import block, table
 from spot_core.oracles.base import Failure, Oracle
 from spot_core.oracles.model import ModelOracle
+
+_MOST_PROMPT = 50_000  # characters of the prompt on the page: all of it, unless something is wrong with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +54,35 @@ class Estimate:
             )
         return "; ".join(lines)
 
+    def markdown(self) -> str:
+        """Returns the page for the Prefect UI: a line for each Oracle that is a model, and the whole first prompt."""
+        header = ["Oracle", "calls", "at most", "tokens read", "tokens written", "cost", "limit"]
+        rows = [
+            (
+                one.oracle,
+                f"{one.calls:,}",
+                f"{one.most_calls:,}",
+                f"{one.input_tokens:,}",
+                f"{one.output_tokens:,}",
+                "price not known" if one.usd is None else f"about ${one.usd:,.2f}",
+                one.limits or "none",
+            )
+            for one in self.oracles
+        ]
+        note = (
+            f"For {self.failures:,} failures, if each is asked about once; `at most` counts every attempt. What was "
+            "answered before is not asked again. Tokens are estimates."
+        )
+        return (
+            f"# Before the first call: about ${self.usd:,.2f}\n\n{table(header, rows)}\n\n{note}\n\n"
+            f"## The first prompt\n\n{block(self.first_prompt, most=_MOST_PROMPT)}"
+        )
 
-def estimate(failures: Sequence[Failure], oracles: Sequence[Oracle]) -> Estimate | None:
+
+def estimate(failures: Iterable[Failure], oracles: Sequence[Oracle]) -> Estimate | None:
     """The estimate for these failures; None if no Oracle is a model or there is nothing to ask."""
     models = [oracle for oracle in oracles if isinstance(oracle, ModelOracle)]
-    if not failures or not models:
+    if not models or not (failures := list(failures)):
         return None
     return Estimate(
         failures=len(failures),

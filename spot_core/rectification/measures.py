@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from spot_core.artifacts import Artifact, schemas
+from spot_core.store import Artifact, schemas
 
 _COLUMNS = [
     "status",

@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from spot_core.artifacts import Artifact
-from spot_core.artifacts.manifest import Manifest
-from spot_core.report.markdown import cell, percent, points, table
-from spot_core.report.run_page import dollars
-from spot_core.report.summary import paired_change
+from spot_core.markdown import cell, percent, points, table
+from spot_core.report.run_page import format_dollars
+from spot_core.report.summary import compute_paired_change
 from spot_core.runs import Run, UsedArtifact
+from spot_core.store import Artifact
+from spot_core.store.manifest import Manifest
 
 NONE = "–"
 _MOST_SHOWN = 50
@@ -17,7 +17,7 @@ _MOST_SHOWN = 50
 
 @dataclass(frozen=True)
 class Difference:
-    """A setting that has not the same value in both runs; None where it does not exist."""
+    """A setting with different values in both runs; None where it does not exist."""
 
     path: str
     a: Any
@@ -26,13 +26,13 @@ class Difference:
 
 @dataclass(frozen=True)
 class SharedArtifact:
-    """An artifact that one or both runs used, as ``key/generation``; None where a run has it not."""
+    """An artifact that one or both runs used, as ``key/generation``; None where a run does not have it."""
 
     name: str
     a: str | None
     b: str | None
     same_content: bool
-    """True for the same bytes, even where they were made twice."""
+    """True for the same bytes, even if they were made twice."""
 
     @property
     def verdict(self) -> str:
@@ -60,7 +60,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What two runs have in common and what not."""
+    """What two runs have in common, and what differs."""
 
     a: str
     b: str
@@ -70,15 +70,15 @@ class Comparison:
     notes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """For a script."""
+        """Returns the comparison for a script."""
         document = asdict(self)
         for line, artifact in zip(document["artifacts"], self.artifacts, strict=True):
             line["verdict"] = artifact.verdict
         return document
 
     def tables(self) -> Iterator[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
-        """Title, header and lines of texts, for the terminal and for a page."""
-        settings = [(d.path, shown(d.a), shown(d.b)) for d in self.settings]
+        """Yields title, header and lines of each table, for the terminal and for a page."""
+        settings = [(d.path, shorten(d.a), shorten(d.b)) for d in self.settings]
         yield "Settings that differ", ("setting", self.a, self.b), settings
         artifacts = [(s.name, s.a or NONE, s.b or NONE, s.verdict) for s in self.artifacts]
         yield "Artifacts", ("artifact", self.a, self.b, ""), artifacts
@@ -86,7 +86,7 @@ class Comparison:
         yield "Figures", ("figure", self.a, self.b, f"{self.b} − {self.a}"), figures
 
     def markdown(self) -> str:
-        """For the Prefect UI."""
+        """Returns the page for the Prefect UI."""
         parts = [f"# {cell(self.a)} and {cell(self.b)}"]
         for title, header, lines in self.tables():
             parts.append(f"## {title}")
@@ -94,11 +94,11 @@ class Comparison:
         return "\n\n".join([*parts, *(f"> {cell(note)}" for note in self.notes)])
 
 
-def compare(a: Run, b: Run) -> Comparison:
-    """Compares two runs by what their records name. What a run has not made yet is missing on its side.
+def compare_runs(a: Run, b: Run) -> Comparison:
+    """Compares the artifacts that the records of two runs name. What a run has not made yet is missing on its side.
 
     Raises:
-        ArtifactError: an artifact that is compared question by question is not whole any more.
+        ArtifactError: an artifact that is compared question by question is damaged.
     """
     names = list(dict.fromkeys([*a.record.used, *b.record.used]))
     notes = tuple(
@@ -109,21 +109,23 @@ def compare(a: Run, b: Run) -> Comparison:
     return Comparison(
         a=a.name,
         b=b.name,
-        settings=tuple(differences(a.record.config, b.record.config)),
+        settings=tuple(find_differences(a.record.config, b.record.config)),
         artifacts=tuple(_shared(name, a.record.used.get(name), b.record.used.get(name)) for name in names),
         figures=tuple(_figures(a, b, names)),
         notes=notes,
     )
 
 
-def differences(a: Any, b: Any, path: str = "") -> Iterator[Difference]:
-    """Values that are not the same, by their path; a section that only one has is one value, and so is a list, unless
-    its members have names (data sets)."""
+def find_differences(a: Any, b: Any, path: str = "") -> Iterator[Difference]:
+    """Yields the values that differ, by their path.
+
+    A section that only one has is one value, and so is a list, unless its members have names (data sets).
+    """
     if _are_named(a) and _are_named(b):
         a, b = ({member["name"]: member for member in members} for members in (a, b))
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         for name in dict.fromkeys([*a, *b]):
-            yield from differences(a.get(name), b.get(name), f"{path}.{name}" if path else name)
+            yield from find_differences(a.get(name), b.get(name), f"{path}.{name}" if path else name)
     elif a != b:
         yield Difference(path, a, b)
 
@@ -141,14 +143,14 @@ def _shared(name: str, a: UsedArtifact | None, b: UsedArtifact | None) -> Shared
     )
 
 
-class _Made:
-    """What the artifacts of a run say of themselves; none is opened for it, a trained model may be large."""
+class _RunArtifacts:
+    """The artifacts of a run. Statistics are read from their manifests alone, because a trained model may be large."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
 
     def artifact(self, name: str) -> Artifact | None:
-        """The artifact itself, verified."""
+        """Returns the artifact itself, verified."""
         used = self._run.record.used.get(name)
         return None if used is None else self._run.store.open(used.stage, used.key, used.generation)
 
@@ -176,7 +178,7 @@ _PLAIN: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
 
 
 def _figures(a: Run, b: Run, names: list[str]) -> Iterator[Figure]:
-    made = _Made(a), _Made(b)
+    made = _RunArtifacts(a), _RunArtifacts(b)
     for name in names:
         if name.startswith("evaluate/"):
             yield _accuracy(name, *made)
@@ -188,14 +190,14 @@ def _figures(a: Run, b: Run, names: list[str]) -> Iterator[Figure]:
         yield Figure(f"seconds of {name}", *seconds, kind="seconds")
 
 
-def _accuracy(name: str, a: _Made, b: _Made) -> Figure:
-    """Accuracy of a model on a data set, compared question by question if both answered the same ones."""
+def _accuracy(name: str, a: _RunArtifacts, b: _RunArtifacts) -> Figure:
+    """Returns the accuracies of a model on a data set, compared question by question if both runs asked the same ones."""
     when, dataset = name.split("/", maxsplit=2)[1:]
     asked = [manifest.inputs["questions"] for one in (a, b) if (manifest := one.manifest(name))]
     change: Mapping[str, float] = {}
     if len(asked) == 2 and asked[0] == asked[1]:
         answered = [artifact for one in (a, b) if (artifact := one.artifact(name))]
-        change = paired_change(*answered)
+        change = compute_paired_change(*answered)
     return Figure(
         f"accuracy {when}, {dataset}",
         a.statistic(name, "accuracy"),
@@ -233,12 +235,12 @@ def _number(value: float | None) -> str:
 
 _SHOWN: dict[str, Callable[[float | None], str]] = {
     "number": _number,
-    "usd": lambda value: dollars(value) or NONE,
+    "usd": lambda value: format_dollars(value) or NONE,
     "seconds": lambda value: NONE if value is None else f"{value:,.1f} s",
 }
 
 
-def shown(value: Any) -> str:
-    """A setting's value on one line, shortened: the UI would cut off the column of the other run."""
+def shorten(value: Any) -> str:
+    """Returns a setting's value, shortened: the UI would cut off the column of the other run."""
     text = NONE if value is None else str(value)
     return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"

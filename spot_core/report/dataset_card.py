@@ -11,11 +11,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from spot_core.artifacts import Artifact
 from spot_core.config.questions import FileQuestions, HubQuestions, QuestionSource
 from spot_core.config.spot import SpotConfig
+from spot_core.markdown import cell, table
 from spot_core.models import is_local, name_of
-from spot_core.report.markdown import cell, table
+from spot_core.store import Artifact
 
 _PAPER = "https://arxiv.org/abs/2603.01683"
 _SAID_OF_ORACLES = ("model", "with_gold_answer", "temperature")
@@ -84,10 +84,10 @@ _IDS_LEFT_OUT = (
 )
 
 
-def dataset_card(
+def render_dataset_card(
     config: SpotConfig, *, run_name: str, rectified: Artifact, schema: pa.Schema, files: str
 ) -> str:
-    """The card as Markdown with the YAML header that `datasets` finds the files by.
+    """Returns the card as Markdown, with the YAML header by which `datasets` finds the files.
 
     Args:
         config: configuration of the run.

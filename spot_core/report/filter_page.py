@@ -1,4 +1,4 @@
-"""The filter stage's page: what was found, which rows took long, and rows to check by eye."""
+"""The filter stage's page: verdicts, pass rates, rows whose checks took long, and rows to check by eye."""
 
 import hashlib
 import heapq
@@ -8,12 +8,11 @@ from collections.abc import Iterable
 from itertools import chain, islice, zip_longest
 from typing import Any
 
-from spot_core.artifacts import Artifact
+from spot_core.markdown import details, percent, table
 from spot_core.pipeline.evaluate import Z_95
 from spot_core.report import plots
-from spot_core.report.markdown import details, percent, table
-from spot_core.report.pages import footer
-from spot_core.report.pass_rates import pass_rates
+from spot_core.report.stage_pages import render_footer
+from spot_core.store import Artifact
 
 _AUDITED = 20
 _METHODS = 20
@@ -30,22 +29,22 @@ _COLUMNS = [
 ]
 
 
-def verdicts(artifact: Artifact, *, take: tuple[str, ...]) -> str:
-    """Counts by verdict and deciding rule, accuracy, an example of each verdict, the slowest rows, and rows to audit.
+def render_filter_page(artifact: Artifact, *, take: tuple[str, ...]) -> str:
+    """Returns the filter's page: counts by verdict and rule, accuracy, examples, the slowest rows, and rows to audit.
 
     Args:
-        artifact: of the filter stage; of a million rows only the few that are shown become Python objects.
+        artifact: of the filter stage; only the few rows that are shown become Python objects.
         take: verdicts that go to the Oracle.
     """
     figures = artifact.statistics
     slowest = {entry["row"]: entry["seconds"] for entry in figures.get("slowest", ())}
-    audited = audit_sample(artifact, _AUDITED)
+    audited = choose_audit_rows(artifact, _AUDITED)
     rows = artifact.rows_at([*slowest, *audited], columns=_COLUMNS)
     parts = ["# Answers checked", _accuracy(figures["verdicts"].get("correct", 0), artifact.rows)]
     if artifact.rows:
-        parts += [plots.verdict_counts(figures["verdicts"]), _counts(figures, artifact.rows, take)]
-        if solved := pass_rates(figures):
-            parts.append(solved.rstrip())
+        parts += [plots.draw_verdict_counts(figures["verdicts"]), _counts(figures, artifact.rows, take)]
+        if solved := _pass_rates(figures):
+            parts.append(solved)
         parts += ["## One example each", *_examples(rows[number] for number in audited)]
     if slowest:
         whole = f"All checks together took {figures['check_seconds']:,.1f} s of work."
@@ -56,21 +55,21 @@ def verdicts(artifact: Artifact, *, take: tuple[str, ...]) -> str:
             "is made. The response shows its end."
         )
         parts += [f"## {len(audited)} rows to audit", how, _audit(rows[number] for number in audited)]
-    return "\n\n".join(parts) + footer(artifact)
+    return "\n\n".join(parts) + render_footer(artifact)
 
 
-def wilson_interval(hits: int, of: int) -> tuple[float, float]:
-    """95 % interval of a share of independent trials (Wilson 1927, J. Am. Stat. Assoc. 22, 209–212)."""
+def compute_wilson_interval(hits: int, of: int) -> tuple[float, float]:
+    """Returns the 95 % interval of a share of independent trials (Wilson 1927, J. Am. Stat. Assoc. 22, 209–212)."""
     share, z2 = hits / of, Z_95**2
     middle = (share + z2 / (2 * of)) / (1 + z2 / of)
     half = Z_95 * math.sqrt(share * (1 - share) / of + z2 / (4 * of**2)) / (1 + z2 / of)
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def audit_sample(artifact: Artifact, count: int) -> list[int]:
-    """Numbers of the rows to look at: of every verdict, in turn, the one whose key has the lowest hash.
+def choose_audit_rows(artifact: Artifact, count: int) -> list[int]:
+    """Returns the numbers of the rows to audit: of every verdict in turn the row whose key has the next lowest hash.
 
-    Rare verdicts are as well represented as common ones, which is where a checker errs unseen.
+    So rare verdicts, where errors of the checker go unnoticed, are shown as often as common ones.
     """
     lowest: dict[str, list[tuple[int, int]]] = defaultdict(list)  # by verdict a heap of (-hash, -number)
     number = 0
@@ -96,7 +95,7 @@ def _hash(question_id: str, sample: int) -> int:
 def _accuracy(correct: int, rows: int) -> str:
     if not rows:
         return "The rollout has no rows."
-    low, high = wilson_interval(correct, rows)
+    low, high = compute_wilson_interval(correct, rows)
     interval = f"95 % interval {percent(low)} to {percent(high)}, responses taken as independent"
     return f"Accuracy of the rollout: **{percent(correct / rows)}** ({correct:,} of {rows:,}; {interval})"
 
@@ -114,6 +113,22 @@ def _counts(figures: dict[str, Any], rows: int, take: tuple[str, ...]) -> str:
     if rest := methods[_METHODS:]:
         shown.append((f"{len(rest)} others", f"{sum(n for _, n in rest):,}"))
     return f"{by_verdict}\n\n{table(['decided by', 'rows'], shown)}"
+
+
+def _pass_rates(statistics: dict[str, Any]) -> str:
+    """Returns tables of pass@k and of the questions by their number of right samples; empty for one sample a question."""
+    if "pass_at" not in statistics:
+        return ""
+    chances = [(f"pass@{k}", percent(chance)) for k, chance in statistics["pass_at"].items()]
+    shares = [
+        (f"{right} of {statistics['samples']}", percent(share))
+        for right, share in statistics["right_samples"].items()
+    ]
+    return (
+        f"## {statistics['samples']} samples a question\n\n"
+        f"{table(['figure', 'value'], [('mean pass rate', percent(statistics['average_pass_rate'])), *chances])}\n\n"
+        f"{table(['right samples', 'questions'], shares)}"
+    )
 
 
 def _examples(rows: Iterable[dict[str, Any]]) -> list[str]:

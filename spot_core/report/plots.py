@@ -1,4 +1,4 @@
-"""Pictures: PNG, and Markdown that holds them, which Prefect's UI shows without a web server."""
+"""Pictures as PNG, or as Markdown that contains them: Prefect's UI shows these without a web server."""
 
 import base64
 import io
@@ -11,8 +11,8 @@ _GREEN, _RED, _BLUE, _GREY = "#2a9d62", "#d1495b", "#30638e", "#8d99ae"
 _PALE, _DARK = "#d5c4b0", "#22333b"
 
 
-def inline(png: bytes, title: str) -> str:
-    """A picture as Markdown that holds the picture itself."""
+def embed_png(png: bytes, title: str) -> str:
+    """Returns Markdown that contains a picture."""
     return f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})"
 
 
@@ -22,12 +22,12 @@ def _png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def _uri(figure: Figure, title: str) -> str:
-    return inline(_png(figure), title)
+def _embed(figure: Figure, title: str) -> str:
+    return embed_png(_png(figure), title)
 
 
-def change_ratios(accepted: Sequence[float], refused: Sequence[float], *, gamma: float) -> bytes:
-    """PNG of the distribution of the change ratio R, as the paper's Figure 5 shows it, with the limit γ.
+def draw_change_ratios(accepted: Sequence[float], refused: Sequence[float], *, gamma: float) -> bytes:
+    """Returns a PNG of the distribution of the change ratio R, as in the paper's Figure 5, with the limit γ.
 
     Args:
         accepted: R of the accepted edits, whose mean and median are marked.
@@ -57,8 +57,8 @@ def change_ratios(accepted: Sequence[float], refused: Sequence[float], *, gamma:
     return _png(figure)
 
 
-def verdict_counts(counts: Mapping[str, int]) -> str:
-    """Bars of the rows by verdict, with their shares."""
+def draw_verdict_counts(counts: Mapping[str, int]) -> str:
+    """Returns bars of the rows by verdict, with their shares."""
     figure = Figure(figsize=(6.4, 0.4 + 0.35 * len(counts)))
     axes = figure.subplots()
     names, values = list(counts), list(counts.values())
@@ -67,16 +67,16 @@ def verdict_counts(counts: Mapping[str, int]) -> str:
     axes.bar_label(bars, labels=[f" {v:,} ({v / sum(values):.1%})" for v in values], fontsize=8)
     axes.set(xlabel="rows", xlim=(0, 1.3 * max(values)))
     axes.invert_yaxis()
-    return _uri(figure, "rows by verdict")
+    return _embed(figure, "rows by verdict")
 
 
-def training_curves(
+def draw_training_curves(
     steps: Sequence[int],
     loss: Sequence[float],
     chosen: Sequence[float | None],
     rejected: Sequence[float | None],
 ) -> str:
-    """Loss, and the rewards of both responses, over the optimizer steps."""
+    """Returns curves of the loss and of the rewards of both responses over the optimizer steps."""
     figure = Figure(figsize=(9, 3))
     left, right = figure.subplots(1, 2)
     left.plot(steps, loss, color=_BLUE)
@@ -88,16 +88,21 @@ def training_curves(
         right.legend(frameon=False)
     right.set(xlabel="optimizer step", ylabel="reward r")
     figure.tight_layout()
-    return _uri(figure, "training curves")
+    return _embed(figure, "training curves")
 
 
-def before_and_after(
+def draw_accuracies(
     names: Sequence[str],
     before: Sequence[float],
     after: Sequence[float],
     errors: Sequence[tuple[float, float]],
 ) -> str:
-    """Accuracy of both models on every data set, with 95 % intervals. Shares, not percentages."""
+    """Returns bars of the accuracies of both models on every data set, with 95 % intervals.
+
+    Args:
+        before: accuracies as shares; ``after`` likewise.
+        errors: half widths of the intervals of both.
+    """
     figure = Figure(figsize=(max(4.5, 1.7 * len(names)), 3))
     axes = figure.subplots()
     places = np.arange(len(names))
@@ -112,4 +117,4 @@ def before_and_after(
     axes.set_xticks(places, names)
     axes.set(ylabel="accuracy", ylim=(0, 1.1))
     figure.legend(frameon=False, loc="upper center", ncols=2, bbox_to_anchor=(0.5, 1.03))
-    return _uri(figure, "accuracy before and after")
+    return _embed(figure, "accuracy before and after")

@@ -1,9 +1,9 @@
-"""The page of a run: where it is, how long still, what it cost, what came out. Markdown for the Prefect UI."""
+"""The page of a run as Markdown for the Prefect UI: state, stages, time left, cost and results."""
 
 from collections.abc import Sequence
 
+from spot_core.markdown import block, cell, percent, points, table
 from spot_core.pipeline.reached import duration
-from spot_core.report.markdown import block, cell, percent, points, table
 from spot_core.report.status import RunStatus, StageStatus
 
 HEADER = ("stage", "state", "rows", "time", "rows/s", "time left", "cost")
@@ -18,8 +18,8 @@ _STATES = {
 }
 
 
-def run_page(status: RunStatus) -> str:
-    """The page, from plain data; whatever a model or an error wrote is shown as text."""
+def render_run_page(status: RunStatus) -> str:
+    """Returns the page of a run. Whatever a model or an error wrote is shown as text."""
     parts = [
         f"# Run {cell(status.run_name)} {_STATES[status.state]}",
         _where(status),
@@ -41,7 +41,7 @@ def run_page(status: RunStatus) -> str:
 
 
 def _where(status: RunStatus) -> str:
-    """The state in one sentence."""
+    """Returns the state in one sentence."""
     at = f"at stage **{status.stage}**" if status.stage else "all stages are done"
     current = next((s for s in status.stages if s.name == status.stage), None)
     left = current.seconds_left if current and current.state == "running" else None
@@ -55,11 +55,11 @@ def _where(status: RunStatus) -> str:
 
 
 def _stages(status: RunStatus) -> str:
-    """A table, and below it how each stage goes: the UI would cut a wide table off."""
+    """Returns the table of stages, and their notes below it: the UI would cut off a wide table."""
     lines = [f"| {' | '.join(HEADER)} |", f"|{'---|' * len(HEADER)}"]
     notes = []
     for stage in status.stages:
-        first, *rest, note = cells(stage)
+        first, *rest, note = format_stage(stage)
         name = f"[{first}]({stage.link})" if stage.link else first
         lines.append(f"| {' | '.join([name, *map(cell, rest)])} |")
         if note:
@@ -67,8 +67,8 @@ def _stages(status: RunStatus) -> str:
     return "\n".join([*lines, "", *notes] if notes else lines)
 
 
-def cells(stage: StageStatus) -> tuple[str, ...]:
-    """The line of a stage as plain texts, in the order of `HEADER`, and how it goes."""
+def format_stage(stage: StageStatus) -> tuple[str, ...]:
+    """Returns the line of a stage as plain texts: the columns of `HEADER`, then the note."""
     note = stage.note if len(stage.note) <= _MOST_NOTE else f"{stage.note[:_MOST_NOTE]}…"
     return (
         stage.name,
@@ -77,7 +77,7 @@ def cells(stage: StageStatus) -> tuple[str, ...]:
         "" if stage.seconds is None else duration(stage.seconds),
         "" if stage.per_second is None else _speed(stage.per_second),
         "" if stage.seconds_left is None else duration(stage.seconds_left),
-        dollars(stage.cost_usd),
+        format_dollars(stage.cost_usd),
         note,
     )
 
@@ -98,8 +98,8 @@ def _totals(status: RunStatus) -> str:
     if status.state in ("complete", "failed", "cancelled") and status.seconds is not None:
         so_far = f"This attempt took {duration(status.seconds)}. "
     reused = sum(s.cost_usd or 0.0 for s in status.stages if s.state == "reused")
-    spared = f", and reused what had cost {dollars(reused)}" if reused else ""
-    return f"{so_far}This run paid {dollars(status.paid_usd)} for the stages that are done{spared}."
+    spared = f", and reused what had cost {format_dollars(reused)}" if reused else ""
+    return f"{so_far}This run paid {format_dollars(status.paid_usd)} for the stages that are done{spared}."
 
 
 def _results(status: RunStatus) -> str:
@@ -138,18 +138,18 @@ def _places(status: RunStatus) -> str:
     lines.append(f"- in a terminal: `spot status {_code(status.run_name)}`")
     if status.link:
         lines.append(f"- [flow run]({status.link})")
-    return "\n".join(lines) + f"\n\nAs of {cell(clock(status.at))}."
+    return "\n".join(lines) + f"\n\nAs of {cell(format_time(status.at))}."
 
 
 def _code(text: str) -> str:
-    """Text that cannot end the code span that it stands in."""
+    """Returns text that cannot end its code span."""
     return text.replace("`", "\u02cb").replace("\n", " ")
 
 
-def dollars(cost: float | None) -> str:
+def format_dollars(cost: float | None) -> str:
     return "" if cost is None else f"${cost:,.2f}"
 
 
-def clock(at: str) -> str:
-    """A time in UTC as people write it."""
+def format_time(at: str) -> str:
+    """Returns a time in UTC as people write it; ``at`` is in ISO format."""
     return at.removesuffix("+00:00").replace("T", " ") + " UTC"

@@ -1,12 +1,12 @@
-"""Where a run is: every stage with its state, rows, speed, cost and time left, from the run's record and what is seen.
+"""The status of a run: of every stage the state, rows, speed, cost and time left.
 
-The record says what is done. Who orchestrates the run says what goes on (`Seen`); without that, as in a listing of the
-store, a stage is done or it is not.
+The run's record says what is done. The orchestrator says what is going on (`ObservedStage`); without it, as in the list
+of a store's runs, a stage is either done or not.
 """
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -18,26 +18,35 @@ from spot_core.report.summary import SUMMARY
 from spot_core.runs import Run, RunRecord, UsedArtifact
 
 STATUS = "status.json"
+_DONE = ("made", "reused", "skipped")
+_EARLIER_RUNS = 10  # looked at; older ones say less
+_UNITS: dict[StageName, str] = {
+    "rollout": "responses",
+    "filter": "answers",
+    "rectify": "failures",
+    "train": "optimizer steps",
+    "evaluate": "responses",
+}
 
 log = logging.getLogger(__name__)
 
-SeenState = Literal["queued", "running", "completed", "waits", "failed", "cancelled"]
+ObservedState = Literal["queued", "running", "completed", "waits", "failed", "cancelled"]
 RunState = Literal["running", "complete", "waits", "failed", "cancelled", "unfinished"]
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What the orchestrator says of the newest run of a stage."""
+class ObservedStage:
+    """What the orchestrator reports of the newest flow run of a stage."""
 
-    state: SeenState
+    state: ObservedState
     seconds: float = 0.0
-    """How long it has been running."""
+    """How long the stage has been running."""
     message: str = ""
     """Why it failed, or what it waits for."""
     link: str = ""
-    """Where it is shown."""
+    """To its page in the UI."""
     reached: Reached | None = None
-    """How far it says it is."""
+    """Its progress."""
 
 
 @dataclass(frozen=True)
@@ -48,27 +57,27 @@ class StageStatus:
     state: str
     """to do, queued, running, made, reused, skipped, waits, failed or cancelled."""
     done: int | None = None
-    """Rows: of what is there, or so far."""
+    """Rows of the artifact, or rows so far."""
     total: int | None = None
     unit: str = "rows"
     seconds: float | None = None
-    """Of work, in whichever run it was done; or so far."""
+    """Time that the work took, in whichever run it was done; or time so far."""
     seconds_left: float | None = None
-    """Of a stage that goes on: at its speed so far. Of one to do: what it took in an earlier run of the same profile."""
+    """Of a running stage: at its speed so far. Of one to do: what it took in an earlier run of the same profile."""
     cost_usd: float | None = None
-    """Of making what is there, in whichever run."""
+    """What the artifact cost, in whichever run it was made."""
     note: str = ""
     link: str = ""
 
     @property
     def per_second(self) -> float | None:
-        """Rows a second over all the time it took."""
+        """Rows per second over the whole time."""
         return self.done / self.seconds if self.done and self.seconds else None
 
 
 @dataclass(frozen=True)
 class RunStatus:
-    """Everything the run's page says."""
+    """Everything that the page of a run shows."""
 
     run_name: str
     profile: str
@@ -78,26 +87,26 @@ class RunStatus:
     state: RunState
     stages: tuple[StageStatus, ...]
     seconds: float | None = None
-    """Wall time of the attempt that is watched."""
+    """Wall time of the observed attempt."""
     message: str = ""
     """Why the run failed, or what it waits for."""
     link: str = ""
     logs: tuple[str, ...] = ()
     tensorboard: str = ""
-    """Command that shows the curves."""
+    """Command that shows the training curves."""
     results: Mapping[str, Any] | None = None
     """`summary.json`, once the run is complete."""
     at: str = ""
-    """When this was so."""
+    """When the status was computed, in UTC."""
 
     @property
     def stage(self) -> StageName | None:
         """The first stage that is not done."""
-        return next((s.name for s in self.stages if s.state not in ("made", "reused", "skipped")), None)
+        return next((s.name for s in self.stages if s.state not in _DONE), None)
 
     @property
     def seconds_left(self) -> float | None:
-        """Until all stages are done, as far as anyone can tell; None where one of them is not known."""
+        """Until all stages are done; None if the time of one of them is not known."""
         left = [s.seconds_left for s in self.stages if s.state in ("to do", "queued", "running")]
         known = [seconds for seconds in left if seconds is not None]
         return sum(known) if left and len(known) == len(left) else None
@@ -112,15 +121,15 @@ class RunStatus:
         return asdict(self) | {"at": "", "seconds": None} == asdict(other) | {"at": "", "seconds": None}
 
     def save(self, run: Run) -> None:
-        """Leaves it beside the run's record, for those who look without the orchestrator."""
+        """Writes the status beside the run's record, for readers without the orchestrator."""
         document = {name: value for name, value in asdict(self).items() if name != "results"}
         text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
         run.store.write_document(f"runs/{run.name}/{STATUS}", text)
 
 
-def status_of(
+def compute_status(
     run: Run,
-    seen: Mapping[StageName, Seen],
+    observed: Mapping[StageName, ObservedStage],
     *,
     state: RunState | None = None,
     message: str = "",
@@ -128,21 +137,22 @@ def status_of(
     link: str = "",
     earlier: Mapping[StageName, float] | None = None,
 ) -> RunStatus:
-    """The status of a run.
+    """Returns the status of a run.
 
     Args:
-        run: the run, as its record says now.
-        seen: what goes on, by stage.
-        state: of the run, where the orchestrator knows it; else it is made out from the record.
-        earlier: see `earlier_seconds`.
+        run: with its newest record.
+        observed: what the orchestrator reports, by stage.
+        state: of the run, if the orchestrator knows it; otherwise it follows from the record.
+        seconds: wall time of the observed attempt.
+        earlier: see `read_earlier_seconds`.
     """
     stages = tuple(
         replace(line, seconds_left=(earlier or {}).get(line.name))
         if line.state in ("to do", "queued")
         else line
-        for line in stage_lines(run.record, run.config, seen)
+        for line in compute_stage_statuses(run.record, run.config, observed)
     )
-    results = summary_if_current(run)
+    results = read_current_summary(run)
     if state is None:
         state = "complete" if results is not None else "unfinished"
     trained = run.record.used.get("train")
@@ -165,58 +175,58 @@ def status_of(
     )
 
 
-def stage_lines(
-    record: RunRecord, config: SpotConfig, seen: Mapping[StageName, Seen]
+def compute_stage_statuses(
+    record: RunRecord, config: SpotConfig, observed: Mapping[StageName, ObservedStage]
 ) -> tuple[StageStatus, ...]:
-    """One line for each stage. What comes after a stage that is not done is not done either."""
-    lines: list[StageStatus] = []
-    broken = False
+    """Returns the status of each stage. What comes after a stage that is not done is not done either."""
+    statuses: list[StageStatus] = []
+    gap = False
     for name in STAGES:
-        line = _line(name, record, config, seen.get(name), after_gap=broken)
-        broken = broken or line.state not in ("made", "reused", "skipped")
-        lines.append(line)
-    return tuple(lines)
+        status = _compute_stage_status(name, record, config, observed.get(name), after_gap=gap)
+        gap = gap or status.state not in _DONE
+        statuses.append(status)
+    return tuple(statuses)
 
 
-def _line(
-    name: StageName, record: RunRecord, config: SpotConfig, seen: Seen | None, *, after_gap: bool
+def _compute_stage_status(
+    name: StageName, record: RunRecord, config: SpotConfig, observed: ObservedStage | None, *, after_gap: bool
 ) -> StageStatus:
-    link = seen.link if seen else ""
-    # An attempt that failed or waits says nothing of what is there all the same: the stage was run by itself since.
-    going_on = seen is not None and seen.state in ("queued", "running")
+    link = observed.link if observed else ""
+    # An attempt that failed or waits may be older than the record: the stage may have been run by itself since.
+    going_on = observed is not None and observed.state in ("queued", "running")
     if name == "evaluate" and not config.evaluate.datasets:
         return StageStatus(name, "skipped", note="no data set is configured (evaluate.datasets)", link=link)
     if not after_gap and not going_on:
         if reason := record.skipped.get(name):
             return StageStatus(name, "skipped", note=reason)
-        if used := _artifacts(name, record, config):
+        if used := _current_artifacts(name, record, config):
             return StageStatus(
                 name,
                 "reused" if all(a.reused for a in used) else "made",
                 done=used[-1].rows if name != "evaluate" else sum(a.rows for a in used),
                 seconds=sum(a.seconds for a in used),
-                cost_usd=_sum(a.cost_usd for a in used),
+                cost_usd=_sum_known(a.cost_usd for a in used),
                 unit=_UNITS[name],
                 link=link,
             )
-    if seen is None or seen.state == "completed":
+    if observed is None or observed.state == "completed":
         return StageStatus(name, "to do")
-    reached = seen.reached
+    reached = observed.reached
     return StageStatus(
         name,
-        seen.state,
+        observed.state,
         done=reached.done if reached and reached.total else None,
         total=reached.total if reached and reached.total else None,
         unit=reached.unit if reached else _UNITS[name],
-        seconds=seen.seconds,
-        seconds_left=reached.seconds_left if reached and seen.state == "running" else None,
-        note=seen.message or (reached.note if reached else ""),
+        seconds=observed.seconds,
+        seconds_left=reached.seconds_left if reached and observed.state == "running" else None,
+        note=observed.message or (reached.note if reached else ""),
         link=link,
     )
 
 
-def earlier_seconds(run: Run) -> dict[StageName, float]:
-    """How long each stage took in the latest run of the same profile that has it, where there is one."""
+def read_earlier_seconds(run: Run) -> dict[StageName, float]:
+    """Returns how long each stage took in the latest run of the same profile that completed it, if there is one."""
     seconds: dict[StageName, float] = {}
     for name in [other for other in run.store.runs() if other != run.name][:_EARLIER_RUNS]:
         try:
@@ -227,23 +237,13 @@ def earlier_seconds(run: Run) -> dict[StageName, float]:
         if other.config.profile != run.config.profile:
             continue
         for stage in STAGES:
-            if stage not in seconds and (used := _artifacts(stage, other.record, other.config)):
+            if stage not in seconds and (used := _current_artifacts(stage, other.record, other.config)):
                 seconds[stage] = sum(a.seconds for a in used)
     return seconds
 
 
-_EARLIER_RUNS = 10  # looked at; older ones say less
-_UNITS: dict[StageName, str] = {
-    "rollout": "responses",
-    "filter": "answers",
-    "rectify": "failures",
-    "train": "optimizer steps",
-    "evaluate": "responses",
-}
-
-
-def _artifacts(name: StageName, record: RunRecord, config: SpotConfig) -> list[UsedArtifact]:
-    """What makes up a stage, if the run has all of it and wants none of it anew."""
+def _current_artifacts(name: StageName, record: RunRecord, config: SpotConfig) -> list[UsedArtifact]:
+    """Returns the artifacts of a stage if the run has all of them and none is to be recomputed; else an empty list."""
     match name:
         case "train":
             wanted = ["reference", "train"]
@@ -260,20 +260,41 @@ def _artifacts(name: StageName, record: RunRecord, config: SpotConfig) -> list[U
     return [] if stale else found
 
 
-def _sum(costs: Any) -> float | None:
+def _sum_known(costs: Iterable[float | None]) -> float | None:
     known = [cost for cost in costs if cost is not None]
     return sum(known) if known else None
 
 
-def summary_if_current(run: Run) -> dict[str, Any] | None:
-    """`summary.json`, unless the run went on after it was written."""
+def read_current_summary(run: Run) -> dict[str, Any] | None:
+    """Returns `summary.json`; None if there is none or the run went on after it was written."""
     text = run.store.read_document(f"runs/{run.name}/{SUMMARY}")
     if text is None:
         return None
     summary = json.loads(text)
     used = {name: (a.key, a.generation) for name, a in run.record.used.items()}
     told = {name: (a["key"], a["generation"]) for name, a in summary["stages"].items()}
-    done = all(
-        line.state in ("made", "reused", "skipped") for line in stage_lines(run.record, run.config, {})
-    )
+    done = all(line.state in _DONE for line in compute_stage_statuses(run.record, run.config, {}))
     return summary if used == told and done else None
+
+
+def read_status(run: Run) -> RunStatus:
+    """Returns the status of a run from its folder alone: its record, and how its last attempt ended.
+
+    A run that is said to be running may have lost its process since; only the orchestrator knows.
+    """
+    status, last = compute_status(run, {}), _read_last_attempt(run)
+    if status.state == "complete" or last is None:
+        return status
+    return replace(status, state=last["state"], message=last["message"], link=last["link"])
+
+
+def _read_last_attempt(run: Run) -> dict[str, Any] | None:
+    """Returns the status that the last attempt wrote, or None.
+
+    An attempt that completed counts no more: the run is not complete, so artifacts were marked for a refresh since.
+    """
+    text = run.store.read_document(f"runs/{run.name}/{STATUS}")
+    if text is None:
+        return None
+    status: dict[str, Any] = json.loads(text)
+    return None if status["state"] == "complete" else status

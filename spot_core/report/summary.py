@@ -1,16 +1,16 @@
-"""summary.json: one flat file that a person or a script reads first."""
+"""The summary of a run, `summary.json`: one flat file that a person or a script reads first."""
 
 import json
 import math
 from statistics import fmean
 from typing import Any
 
-from spot_core.artifacts import Artifact
-from spot_core.artifacts.manifest import write_atomically
 from spot_core.config.spot import EvaluationSet, SpotConfig
 from spot_core.pipeline.evaluate import Z_95
 from spot_core.pipeline.resolve import Resolver
 from spot_core.runs import Run, UsedArtifact
+from spot_core.store import Artifact
+from spot_core.store.manifest import write_atomically
 
 SUMMARY = "summary.json"
 _FIGURES = ("accuracy", "half_width_95", "questions", "samples", "answered")
@@ -18,7 +18,7 @@ _STAGE_OF = {"questions": "prepare", "reference": "train"}
 
 
 def write_summary(run: Run) -> dict[str, Any]:
-    """Returns the summary of a run, writes it into the run's folder, and publishes that."""
+    """Writes the summary of a run into the run's folder, publishes it, and returns it."""
     summary = summarise(run)
     write_atomically(run.folder / SUMMARY, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
     run.publish()
@@ -26,7 +26,7 @@ def write_summary(run: Run) -> dict[str, Any]:
 
 
 def summarise(run: Run) -> dict[str, Any]:
-    """The figures of a run. Accuracies are means over the data sets of a role; shares, not percentages."""
+    """Returns the figures of a run. Accuracies are means over the data sets of a role, as shares."""
     resolver, used = Resolver(run), run.record.used
     rectified, trained = resolver.rectify().artifact, resolver.train().artifact
     checked = resolver.filter().artifact
@@ -82,13 +82,13 @@ def _by_dataset(
             "role": dataset.role,
             "before": {name: before.statistics[name] for name in _FIGURES},
             "after": {name: after.statistics[name] for name in _FIGURES},
-            "change": paired_change(before, after),
+            "change": compute_paired_change(before, after),
         }
     return figures
 
 
-def paired_change(before: Artifact, after: Artifact) -> dict[str, float]:
-    """Change in accuracy with a 95 % interval over questions, each answered by both models. Shares, not points."""
+def compute_paired_change(before: Artifact, after: Artifact) -> dict[str, float]:
+    """Returns the change in accuracy, with its 95 % interval over questions that both models answered, as shares."""
     rates = [
         a.table(columns=["question_id", "verdict"])
         .to_pandas()
@@ -109,7 +109,7 @@ def paired_change(before: Artifact, after: Artifact) -> dict[str, float]:
 
 
 def _seconds(used: dict[str, UsedArtifact]) -> dict[str, float]:
-    """Wall time of this run by stage; what was reused took none."""
+    """Returns the wall time of this run by stage; a reused artifact took none."""
     seconds: dict[str, float] = {}
     for name, artifact in used.items():
         room = name.split("/")[0]

@@ -1,4 +1,4 @@
-"""Runs in the terminal: a summary, where one is, a list of them, two side by side."""
+"""Tables for the terminal: results and status of a run, a list of runs, two runs side by side."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -6,16 +6,16 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from spot_core.markdown import percent, points, visible
 from spot_core.pipeline.reached import duration
 from spot_core.report.comparison import Comparison
-from spot_core.report.listing import ListedRun
-from spot_core.report.markdown import percent, points, visible
-from spot_core.report.run_page import HEADER, cells, clock, dollars
+from spot_core.report.run_list import ListedRun
+from spot_core.report.run_page import HEADER, format_dollars, format_stage, format_time
 from spot_core.report.status import RunStatus
 
 
-def results_table(figures: Mapping[str, Any]) -> Table:
-    """Of a run's summary: before and after of every data set, or why training was skipped."""
+def make_results_table(figures: Mapping[str, Any]) -> Table:
+    """Returns a table of a run's summary: accuracies before and after, or why training was skipped."""
     table = Table(
         title=f"run {figures['run_name']}: {figures['pairs']} pairs, objective {figures['objective']}"
     )
@@ -35,16 +35,16 @@ def results_table(figures: Mapping[str, Any]) -> Table:
     return table
 
 
-def status_table(status: RunStatus) -> Table:
-    """The stages of a run, as on its page."""
+def make_status_table(status: RunStatus) -> Table:
+    """Returns a table of the stages of a run, as on its page."""
     table = Table(*HEADER, "how it goes", title=f"run {status.run_name}: {status.state}")
     for stage in status.stages:
-        table.add_row(*(escape(visible(text)) for text in cells(stage)))
+        table.add_row(*(escape(visible(text)) for text in format_stage(stage)))
     return table
 
 
-def runs_table(runs: Iterable[tuple[ListedRun, str]]) -> Table:
-    """Runs of a store, each with the state that Prefect has it in (empty: unknown)."""
+def make_runs_table(runs: Iterable[tuple[ListedRun, str]]) -> Table:
+    """Returns a table of runs, each given with its state in Prefect (empty: unknown)."""
     header = (
         "run",
         "created",
@@ -65,7 +65,7 @@ def runs_table(runs: Iterable[tuple[ListedRun, str]]) -> Table:
             accuracy = f"{percent(run.accuracy_before)} → {percent(run.accuracy_after)}"
         table.add_row(
             run.run_name,
-            clock(run.created),
+            format_time(run.created),
             run.profile,
             run.objective,
             state,
@@ -73,13 +73,13 @@ def runs_table(runs: Iterable[tuple[ListedRun, str]]) -> Table:
             "" if run.pairs is None else f"{run.pairs:,}",
             accuracy,
             duration(run.seconds),
-            dollars(run.cost_usd),
+            format_dollars(run.cost_usd),
         )
     return table
 
 
-def comparison_tables(compared: Comparison) -> Iterator[Table]:
-    """Two runs side by side."""
+def make_comparison_tables(compared: Comparison) -> Iterator[Table]:
+    """Yields the tables of a comparison."""
     for title, header, lines in compared.tables():
         table = Table(*header, title=title)
         for line in lines or [("none",)]:

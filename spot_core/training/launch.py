@@ -10,14 +10,12 @@ from spot_core import errors
 from spot_core.devices import list_gpus
 from spot_core.errors import EngineError, InputError, SpotError
 from spot_core.processes.supervised import SupervisedProcess
-from spot_core.training.checkpoints import cut_metrics, find_resumable
-from spot_core.training.job import TrainingJob
+from spot_core.training.checkpoints import cut_metrics, find_resumable, make_universal
+from spot_core.training.job import LineTail, TrainingJob
 from spot_core.training.line import Diagnosis
 from spot_core.training.meeting import Meeting, NodeFailure, join_command
 from spot_core.training.preflight import resolve_ranks
 from spot_core.training.ranks import ranks_of
-from spot_core.training.relayout import make_universal
-from spot_core.training.reporting import LineTail
 from spot_core.training.symptoms import TRAINING
 
 POLL_SECONDS = 0.5

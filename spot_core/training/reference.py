@@ -1,9 +1,14 @@
-"""``reference`` mode: log π_ref of both responses of every pair, once, with the kernels that train."""
+"""``reference`` mode: log π_ref of both responses of every pair, once, with the kernels that train; and which tokens of y⁺
+π_ref finds unlikely."""
 
 import json
 import math
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,20 +17,81 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from spot_core.artifacts.schemas import REFERENCE
 from spot_core.errors import EngineError, InputError
+from spot_core.store.schemas import REFERENCE
 from spot_core.training.attention import attention_kernel
 from spot_core.training.device import Place, gather, load_config, load_policy
 from spot_core.training.invariants import check_alone_and_together, choose_probes, probe, rounding_limit
-from spot_core.training.job import TrainingJob
+from spot_core.training.job import TrainingJob, append_line
 from spot_core.training.layout import choose_layout
 from spot_core.training.logprobs import SequenceLogProbs
 from spot_core.training.pairs import Pair
 from spot_core.training.plan import plan_reference
-from spot_core.training.reporting import append_line
 from spot_core.training.rope import boundaries
-from spot_core.training.rows import RowForm, collate
-from spot_core.training.unlikely import UnlikelyTokens
+from spot_core.training.rows import RowBatch, RowForm, collate
+
+GAP = 10.0
+"""Nats below the median of the tokens of its response: one in 22,000 of what they are."""
+_SHARE = 0.5
+"""Of the responses that have the token: an edit is unlikely in one place, such a token wherever it stands."""
+_FEWEST = 3
+"""Responses: one or two may be chance."""
+
+
+@dataclass
+class UnlikelyTokens:
+    """What is known of the pairs that were added: in how many y⁺ each token stands, and where it is unlikely."""
+
+    standing: Counter[int] = field(default_factory=Counter)
+    found: dict[int, list[tuple[float, str, int]]] = field(default_factory=dict)
+    """By token id: log-prob, question_id and sample, once a response."""
+
+    def add(self, batch: RowBatch, by_token: Tensor, members: Sequence[Pair]) -> None:
+        """Looks at the responses y⁺ of a micro-batch.
+
+        Args:
+            by_token: (edges,) log-prob of each token that is predicted.
+            members: the batch's pairs, in order.
+        """
+        values = by_token[batch.path_edge].cpu()
+        lengths = batch.path_sequence.bincount(minlength=batch.sequences).tolist()
+        for pair, of_response in zip(members, values.split(lengths)[::2], strict=True):
+            logprobs = of_response.tolist()
+            limit = median(logprobs) - GAP
+            worst: dict[int, float] = {}
+            for token, logprob in zip(pair.chosen.tolist(), logprobs, strict=True):
+                worst[token] = min(logprob, worst.get(token, 0.0))
+            self.standing.update(worst.keys())
+            for token, logprob in worst.items():
+                if logprob < limit:
+                    self.found.setdefault(token, []).append((logprob, pair.question_id, pair.sample))
+
+    def merge(self, others: Sequence["UnlikelyTokens"]) -> None:
+        """Adds what other ranks know."""
+        for other in others:
+            self.standing.update(other.standing)
+            for token, places in other.found.items():
+                self.found.setdefault(token, []).extend(places)
+
+    def report(self) -> list[dict[str, Any]]:
+        """Returns the tokens to be looked at: `token_id`, `pairs` (in which it is unlikely), `standing` (in which it
+        stands), `median_logprob` and an example's `question_id` and `sample`; the most frequent first."""
+        rows = []
+        for token, places in sorted(self.found.items(), key=lambda item: (-len(item[1]), item[0])):
+            if len(places) >= max(_FEWEST, _SHARE * self.standing[token]):
+                _, question_id, sample = min(places)
+                rows.append(
+                    {
+                        "token_id": token,
+                        "pairs": len(places),
+                        "standing": self.standing[token],
+                        "median_logprob": median(logprob for logprob, _, _ in places),
+                        "question_id": question_id,
+                        "sample": sample,
+                    }
+                )
+        return rows
+
 
 # Nats between rows and the model's own logits that are put down to rounding: see `invariants.ROUNDING`.
 _AGREEMENT = {"fp32": (1e-3, 0.0), "bf16": (5e-2, 0.4)}

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from spot_core.training.pairs import Pair
 from spot_core.training.plan import MicroBatch
-from spot_core.training.trie import TokenTrie, build_trie
+from spot_core.training.prefixes import TokenTrie, build_trie
 
 
 @dataclass(frozen=True)

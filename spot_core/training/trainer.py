@@ -35,24 +35,22 @@ from spot_core.training.device import (
     peak_bytes,
 )
 from spot_core.training.export import export, exported_config
-from spot_core.training.flops import ModelFlops, measure_peak
 from spot_core.training.invariants import (
     Trained,
     check_alone_and_together,
     choose_probes,
     probe,
 )
-from spot_core.training.job import TrainingJob
+from spot_core.training.job import TrainingJob, append_line
 from spot_core.training.layout import choose_layout
 from spot_core.training.logprobs import SequenceLogProbs
-from spot_core.training.metrics import StepSums
+from spot_core.training.metrics import ModelFlops, StepSums, measure_peak
+from spot_core.training.objectives import learning_rate
 from spot_core.training.pairs import Pair, Reference
 from spot_core.training.plan import MicroBatch, Step, plan_training
 from spot_core.training.preflight import GIB
-from spot_core.training.reporting import append_line
 from spot_core.training.rope import boundaries
 from spot_core.training.rows import collate
-from spot_core.training.schedule import learning_rate
 from spot_core.training.weights import check_tensors, tensor_shapes
 from spot_core.training.zero import (
     build_engine,

@@ -3,8 +3,11 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(
@@ -14,6 +17,7 @@ import pytest
 def test_without_the_shared_data_a_benchmark_says_what_to_set(module, tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", module],
+        cwd=REPOSITORY,
         env={**os.environ, "SPOT_SHARED_DATA": str(tmp_path)},
         capture_output=True,
         text=True,

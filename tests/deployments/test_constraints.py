@@ -13,11 +13,11 @@ from shutil import copytree
 
 import pytest
 
-from deployments.audit import CONSTRAINTS
 from tests.docker.dockerfile import REPOSITORY, arguments
 
+CONSTRAINTS = REPOSITORY / "deployments" / "constraints"
 UV = Path(sys.executable).with_name("uv")
-EXTRAS = ("dev", "s3", "ray", "wandb", "smollm2")
+EXTRAS = ("dev", "s3", "wandb", "smollm2")
 X86, ARM = "x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"
 OVERRIDE = ("--override", "deployments/constraints/overrides.txt")
 OF_THIS_MACHINE = {

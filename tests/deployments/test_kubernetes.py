@@ -22,7 +22,7 @@ from tests.docker.test_compose import COMPOSE, SECRET
 
 FILES = sorted(path.name for path in FOLDER.glob("*.yaml") if path.name != "pools.yaml")
 SECRETS = {"spot-prefect", "spot-database", "spot-store", "spot-oracle", "spot-none"}
-"""The first two have to exist; the others may. The README makes them."""
+"""The first two have to exist; the others may. docs/clusters.md makes them."""
 VERSIONS = ("1.31.0", "1.37.0")
 
 

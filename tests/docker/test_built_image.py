@@ -1,6 +1,6 @@
 """The CPU image, built by buildah, which needs no daemon. Root's `chroot` isolation needs no kernel feature of containers.
 
-Options for a mirror (deployments/README.md, "Images") come from SPOT_IMAGE_OPTIONS.
+Options for a mirror (docs/clusters.md, "Images") come from SPOT_IMAGE_OPTIONS.
 """
 
 import os
@@ -51,7 +51,7 @@ def run_inside() -> Iterator[Callable[[str], str]]:
 
 def test_everything_that_stages_load_is_there(run_inside: Callable[[str], str]):
     printed = run_inside("""
-import deepspeed, vllm, vllm.entrypoints.openai.api_server, s3fs, prefect_ray, wandb, deployments.cluster
+import deepspeed, vllm, vllm.entrypoints.openai.api_server, s3fs, wandb, deployments.cluster
 from pathlib import Path
 import yaml
 from prefect.flows import load_flow_from_entrypoint

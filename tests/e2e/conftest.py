@@ -14,7 +14,7 @@ import httpx2
 import psutil
 import pytest
 
-from spot_core.processes.ports import free_port
+from spot_core.processes.supervised import free_port
 from tests.spot_core.inference.fake_openai import FakeOpenAI
 
 REPOSITORY = Path(__file__).resolve().parents[2]

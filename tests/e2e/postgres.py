@@ -14,7 +14,7 @@ from typing import Self
 
 import psutil
 
-from spot_core.processes.ports import free_port
+from spot_core.processes.supervised import free_port
 
 _START_SECONDS = 60
 _STOP_SECONDS = 30

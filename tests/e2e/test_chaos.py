@@ -1,4 +1,4 @@
-"""A run under random faults gives what it gives in peace. The long form of it: `python -m benchmarks.chaos`."""
+"""A run under random faults gives what it gives in peace. The long form of it: `python -m tests.chaos`."""
 
 import json
 import subprocess
@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def test_five_faults_at_random_moments_change_no_result():
-    command = [sys.executable, "-m", "benchmarks.chaos", "--small", "--faults", "5", "--seed", "1"]
+    command = [sys.executable, "-m", "tests.chaos", "--small", "--faults", "5", "--seed", "1"]
     done = subprocess.run(
         [*command, "--pause", "3", "--automatic", "0"],
         cwd=REPOSITORY,

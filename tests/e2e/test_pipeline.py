@@ -8,7 +8,7 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from spot_core.artifacts import ArtifactStore, schemas
+from spot_core.store import ArtifactStore, schemas
 from tests.e2e.conftest import Pipeline, eventually
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]

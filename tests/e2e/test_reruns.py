@@ -1,4 +1,4 @@
-"""What each way to run something again makes anew, and what it leaves: the table of the README, row by row.
+"""What each way to run something again makes anew, and what it leaves: the table in docs/operations.md, row by row.
 
 On a real Prefect server, with both ways to dispatch stages; in the order of a user's day. The runs are cheap: they begin
 with wrong responses, a teacher behind an endpoint corrects them, and no pair fits the context, so nothing is trained.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from spot_core.artifacts import ArtifactStore
+from spot_core.store import ArtifactStore
 from tests.e2e.conftest import Pipeline
 from tests.twin import write_twin
 

@@ -19,7 +19,7 @@ import httpx2
 import psutil
 import yaml
 
-from spot_core.processes.ports import free_port
+from spot_core.processes.supervised import free_port
 from tests.docker.dockerfile import REPOSITORY, entrypoint, environment, health_command
 from tests.e2e.postgres import Postgres
 

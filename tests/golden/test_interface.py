@@ -9,7 +9,7 @@ import typer
 import yaml
 from prefect.utilities.callables import parameter_schema
 
-from flows.cli import app
+from spot_cli.main import app
 from spot_core.config.spot import SpotConfig
 from spot_core.report.summary import summarise
 from spot_core.runs import Run

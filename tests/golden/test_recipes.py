@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from spot_core.artifacts import Recipe
 from spot_core.config.profiles import profile_names
 from spot_core.config.spot import STAGES, SpotConfig
 from spot_core.pipeline import oracle_recipe, resolve
 from spot_core.pipeline.resolve import Resolver
 from spot_core.runs import Run
+from spot_core.store import Recipe
 from tests.golden.golden import compare
 
 OPENAI = {"kind": "openai", "model": "teacher", "base_url": "http://127.0.0.1:1/v1", "api_key_env": "KEY"}

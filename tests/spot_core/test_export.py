@@ -14,8 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from flows.cli import app
-from spot_core.artifacts import Artifact, Recipe, schemas
+from spot_cli.main import app
 from spot_core.config.spot import SpotConfig
 from spot_core.demo import STUDENT_PATH
 from spot_core.demo.chains import draw_chain, slipped_values, values_after, write_response
@@ -24,6 +23,7 @@ from spot_core.export import Form, export_pairs
 from spot_core.rectification.measures import Measures
 from spot_core.rectification.statistics import statistics
 from spot_core.runs import Run
+from spot_core.store import Artifact, Recipe, schemas
 
 Row = dict[str, Any]
 HOSTILE = "a\u2028b\x00 <script> | \u202e *c* --- ünï\r\n\ttab 🦊 {question}"
@@ -158,8 +158,8 @@ def test_the_policys_token_ids_come_along_if_asked_for(form, tmp_path):
 
 
 def test_large_exports_have_row_groups_and_several_files(tmp_path, monkeypatch):
-    monkeypatch.setattr("spot_core.artifacts.writer.ROWS_PER_GROUP", 10)
-    monkeypatch.setattr("spot_core.artifacts.writer.ROWS_PER_PART", 30)
+    monkeypatch.setattr("spot_core.store.writer.ROWS_PER_GROUP", 10)
+    monkeypatch.setattr("spot_core.store.writer.ROWS_PER_PART", 30)
     run, _ = run_with(tmp_path, [pair(n, status="accepted" if n % 3 else "unchanged") for n in range(150)])
     done = export_pairs(run, tmp_path / "out")
     parts = sorted(done.folder.glob("*.parquet"))

@@ -7,12 +7,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from spot_core.artifacts import ArtifactStore, Recipe
-from spot_core.artifacts.hashing import file_sha256
-from spot_core.artifacts.manifest import FileEntry, read_manifest
 from spot_core.config.spot import EvaluationSet, SpotConfig, valid_run_name
 from spot_core.errors import ArtifactError, ConfigError
 from spot_core.runs import Run
+from spot_core.store import ArtifactStore, Recipe
+from spot_core.store.manifest import FileEntry, file_sha256, read_manifest
 
 HOSTILE = ["", ".", "..", "../x", "a/../../x", "/etc/passwd", "a/b", "a\\b", "..\\x", "a\0b", "..%2f", "a\n", "\na", "a b",
            "a..b", "\u2025\u2025/x", "\uff0e\uff0e", "\u2024\u2024", "~", "~root", "$HOME", "a:b", "x" * 101, "-rf", ".git"]  # fmt: skip

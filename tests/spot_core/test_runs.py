@@ -4,10 +4,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from spot_core.artifacts import Recipe
 from spot_core.config.spot import SpotConfig
 from spot_core.errors import ConfigError, PersonNeededError
 from spot_core.runs import Run
+from spot_core.store import Recipe
 
 RECIPE = Recipe("questions", {"kind": "test"}, {"source": "0" * 64}, 1)
 

@@ -3,18 +3,18 @@
 const CONTEXT = 2; // unchanged lines shown around changed ones
 const LEAST_FOLDED = 4; // unchanged lines that are worth folding away
 
-function drawEntry(node, entry, { mode, math }) {
+function drawEntry(node, entry, { mode, formulas }) {
   if (!entry) {
     node.replaceChildren(element("p", "nothing", "No pair is chosen."));
     return;
   }
   const parts = [facts(entry)];
   if (entry.reason) parts.push(element("p", "why", entry.reason));
-  parts.push(heading("Question"), plainText(entry.question, math));
-  parts.push(heading("Gold answer"), plainText(entry.gold, math));
-  if (!entry.edited) parts.push(heading("Response y⁻ (there is no edit to show)"), plainText(whole(entry.texts, OLD), math));
-  else if (mode === "one") parts.push(heading("Edit: y⁻ struck, y⁺ new"), oneText(entry.texts, math));
-  else parts.push(heading("Edit"), twoSides(entry.texts, math));
+  parts.push(heading("Question"), plainText(entry.question, formulas));
+  parts.push(heading("Gold answer"), plainText(entry.gold, formulas));
+  if (!entry.edited) parts.push(heading("Response y⁻ (there is no edit to show)"), plainText(whole(entry.texts, OLD), formulas));
+  else if (mode === "one") parts.push(heading("Edit: y⁻ struck, y⁺ new"), oneText(entry.texts, formulas));
+  else parts.push(heading("Edit"), twoSides(entry.texts, formulas));
   if (entry.history.length) parts.push(heading("What was asked"), asked(entry.history));
   node.replaceChildren(...parts);
   node.scrollTop = 0;
@@ -37,9 +37,9 @@ function facts(entry) {
   return element("p", "facts", ...made);
 }
 
-function plainText(text, math) {
+function plainText(text, formulas) {
   const node = element("pre", "text");
-  addRuns(node, runsOf([text], OLD, math), OLD);
+  addRuns(node, runsOf([text], OLD, formulas), OLD);
   return node;
 }
 
@@ -54,20 +54,21 @@ function addRuns(node, runs, side) {
       mark = element(wanted === OLD ? "del" : "ins");
       node.append(mark);
     }
-    if (!mark) addText(node, run.text);
+    if (run.mathml) node.append(drawMathML(run.mathml));
+    else if (!mark) addText(node, run.text);
     else addText(mark, /^\s+$/.test(run.text) ? run.text.replaceAll("\n", "↵\n") : run.text);
   }
 }
 
-function oneText(texts, math) {
+function oneText(texts, formulas) {
   const node = element("pre", "text");
-  addRuns(node, inOne(texts, math), NEW);
+  addRuns(node, inOne(texts, formulas), NEW);
   return node;
 }
 
-function twoSides(texts, math) {
+function twoSides(texts, formulas) {
   const grid = element("div", "sides", element("div", "name", "rejected y⁻"), element("div", "name new", "rectified y⁺"));
-  const lines = sideBySide(texts, math);
+  const lines = sideBySide(texts, formulas);
   const near = lines.map((_, n) => lines.slice(Math.max(0, n - CONTEXT), n + CONTEXT + 1).some((line) => line.changed));
   const foldable = near.includes(true);
   for (let at = 0; at < lines.length; ) {

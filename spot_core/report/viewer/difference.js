@@ -1,4 +1,4 @@
-// From the texts of an entry to runs {text, changed, region} that can be drawn.
+// From the texts of an entry to runs {text, changed, region, mathml} that can be drawn.
 // `texts` joins up to y⁻ and y⁺: shared, old, new, shared, old, new …; region n is its n-th triple.
 
 const OLD = 1;
@@ -8,46 +8,36 @@ function whole(texts, side) {
   return texts.filter((_, n) => n % 3 === 0 || n % 3 === side).join("");
 }
 
-// One side's text in runs. With `math`, formulas are made readable; a piece of them is changed if any of it is.
-function runsOf(texts, side, math) {
-  const parts = [];
-  let length = 0;
-  texts.forEach((text, n) => {
-    const changed = n % 3 !== 0;
-    if (!text || (changed && n % 3 !== side)) return;
-    parts.push({ start: length, end: length + text.length, changed, region: Math.floor(n / 3) });
-    length += text.length;
-  });
+// One side's text in runs. Those that are a formula have its `mathml`: with `formulas`, the formulas in which nothing is
+// changed. A formula with a change in it stays as it is written, so that what was changed can be seen.
+function runsOf(texts, side, formulas) {
   const text = whole(texts, side);
-  const pieces = math && length <= MOST_READABLE ? readable(text) : [{ start: 0, end: length }];
+  const found = formulas ? formulasOf(text, formulas) : [];
   const runs = [];
-  let first = 0;
-  for (const { start, end, shown } of pieces) {
-    while (first + 1 < parts.length && parts[first].end <= start) first++;
-    if (shown === undefined) {
-      for (let n = first; n < parts.length && parts[n].start < end; n++) {
-        const { changed, region } = parts[n];
-        const cut = text.slice(Math.max(start, parts[n].start), Math.min(end, parts[n].end));
-        if (cut) runs.push({ text: cut, changed, region });
-      }
-    } else if (start === end) {
-      const { changed, region } = runs.at(-1) ?? parts[first];
-      runs.push({ text: shown, changed, region });
-    } else {
-      let owner = parts[first];
-      for (let n = first; n < parts.length && parts[n].start < end && !owner.changed; n++)
-        if (parts[n].changed) owner = parts[n];
-      // A change that the readable form has no character for is shown as it is written.
-      const drawn = shown || (owner.changed ? text.slice(start, end) : "");
-      runs.push({ text: drawn, changed: owner.changed, region: owner.region });
+  let next = 0;
+  let at = 0;
+  texts.forEach((part, n) => {
+    const changed = n % 3 !== 0;
+    if (!part || (changed && n % 3 !== side)) return;
+    const about = { changed, region: Math.floor(n / 3) };
+    const start = at;
+    const end = start + part.length;
+    for (; next < found.length && found[next].index < end; next++) {
+      const { source, index, mathml } = found[next];
+      if (changed || index < start || index + source.length > end) continue;
+      if (index > at) runs.push({ text: text.slice(at, index), ...about });
+      runs.push({ text: source, mathml, ...about });
+      at = index + source.length;
     }
-  }
+    if (end > at) runs.push({ text: text.slice(at, end), ...about });
+    at = end;
+  });
   return runs;
 }
 
 // Both texts in one: what is shared, then of each region the old and the new.
-function inOne(texts, math) {
-  const [old, fresh] = [OLD, NEW].map((side) => runsOf(texts, side, math));
+function inOne(texts, formulas) {
+  const [old, fresh] = [OLD, NEW].map((side) => runsOf(texts, side, formulas));
   const made = [];
   let from = 0;
   let to = 0;
@@ -68,21 +58,21 @@ function linesOf(runs) {
   const ends = new Map();
   for (const run of runs) {
     const pieces = run.changed ? [run.text] : run.text.split("\n");
-    pieces.forEach((text, n) => {
-      if (n > 0) {
-        const count = (ends.get(run.region) ?? 0) + 1;
-        ends.set(run.region, count);
-        lines.push({ cut: `${run.region}:${count}`, runs: [] });
-      }
-      if (text) lines.at(-1).runs.push({ ...run, text });
-    });
+    const count = ends.get(run.region) ?? 0;
+    ends.set(run.region, count + pieces.length - 1);
+    if (run.mathml) lines.at(-1).runs.push(run);
+    else
+      pieces.forEach((text, n) => {
+        if (n > 0) lines.push({ cut: `${run.region}:${count + n}`, runs: [] });
+        if (text) lines.at(-1).runs.push({ ...run, text });
+      });
   }
   return lines;
 }
 
 // Lines of both sides beside each other: [{old, fresh, changed}], cut only where both sides end a line.
-function sideBySide(texts, math) {
-  const [old, fresh] = [OLD, NEW].map((side) => linesOf(runsOf(texts, side, math)));
+function sideBySide(texts, formulas) {
+  const [old, fresh] = [OLD, NEW].map((side) => linesOf(runsOf(texts, side, formulas)));
   const shared = new Set(old.map((line) => line.cut));
   const common = new Set(fresh.map((line) => line.cut).filter((cut) => shared.has(cut)));
   const [left, right] = [old, fresh].map((lines) => {

@@ -1,12 +1,10 @@
 // Reads the rows, fills the filters, and listens to mouse and keys.
 
-const byId = (id) => document.getElementById(id);
-const read = (id) => JSON.parse(byId(id).textContent);
-
 const entries = read("data");
 const about = read("facts");
-byId("data").remove(); // its text would stay in memory a second time
-const view = { mode: "two", math: true, theme: matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light" };
+const formulas = { pattern: new RegExp(about.formula, "gsu"), known: new Map(read("formulas")) };
+for (const id of ["data", "formulas"]) byId(id).remove(); // their texts would stay in memory a second time
+const view = { mode: "two", formulas, theme: matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light" };
 let chosen = null;
 let marking = 0;
 
@@ -48,14 +46,15 @@ function refresh() {
   addText(
     byId("about"),
     `${count(found.length)} of ${count(about.shown)} failures · γ = ${about.gamma} · ${about.artifact}` +
-      (rest ? ` · ${count(rest)} more are not in this page: they are in the artifact` : ""),
+      (rest ? ` · ${count(rest)} more are not in this page: they are in the artifact` : "") +
+      (about.all_formulas ? "" : " · too many formulas: some are shown as they are written"),
   );
   list.show(found, chosen);
 }
 
 function redraw() {
   byId("mode").textContent = view.mode === "two" ? "side by side (d)" : "in one text (d)";
-  byId("math").textContent = view.math ? "formulas readable (m)" : "text as it is (m)";
+  byId("math").textContent = view.formulas ? "formulas readable (m)" : "text as it is (m)";
   byId("theme").textContent = `${view.theme} (t)`;
   document.documentElement.dataset.theme = view.theme;
   drawEntry(byId("detail"), chosen, view);
@@ -73,7 +72,7 @@ function goToChange(step) {
 
 const ACTIONS = {
   d: () => { view.mode = view.mode === "two" ? "one" : "two"; redraw(); },
-  m: () => { view.math = !view.math; redraw(); },
+  m: () => { view.formulas = view.formulas ? null : formulas; redraw(); },
   t: () => { view.theme = view.theme === "dark" ? "light" : "dark"; redraw(); },
   j: () => list.choose(list.at + 1),
   k: () => list.choose(list.at - 1),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from spot_core.checker import CheckerPool, CheckItem
-from spot_core.checker.sandbox import ForbiddenEffect, no_effects
+from spot_core.checker.scorers import ForbiddenEffect, no_effects
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,9 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from spot_core.demo import CHECKER_KIND, STUDENT_PATH, generate
-from spot_core.demo.measure import is_right, respond
-from spot_core.demo.pretrain import build_model
-from spot_core.demo.tokenizer import MAX_TOKENS, build_tokenizer
+from tools.demo_student.measure import is_right, respond
+from tools.demo_student.pretrain import build_model
+from tools.demo_student.tokenizer import MAX_TOKENS, build_tokenizer
 
 
 @pytest.fixture(scope="module")

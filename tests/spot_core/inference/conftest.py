@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from spot_core.config.engine import EngineConfig
-from spot_core.inference import policy, retrying, served, server
+from spot_core.inference import retries, served, server
 from tests.spot_core.inference import fake_openai
 from tests.spot_core.inference.fake_openai import FakeOpenAI
 
@@ -21,7 +21,7 @@ def fake() -> Iterator[FakeOpenAI]:
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries without a `Retry-After` come soon, so that tests do not wait for seconds."""
-    monkeypatch.setattr(retrying, "FIRST_WAIT_SECONDS", 0.02)
+    monkeypatch.setattr(retries, "FIRST_WAIT_SECONDS", 0.02)
 
 
 @pytest.fixture
@@ -31,8 +31,7 @@ def vllm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]
     What it is asked is noted in `asked.jsonl`.
     """
     monkeypatch.setattr(server, "_POLL_SECONDS", 0.05)
-    monkeypatch.setattr(policy, "_WATCH_SECONDS", 0.05)
-    monkeypatch.setattr(served, "_RETRIES", 0)
+    monkeypatch.setattr(served, "_POLL_SECONDS", 0.05)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))  # where `tests` is found
 
     def dies_after(*answers: int) -> None:

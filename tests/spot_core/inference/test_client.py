@@ -8,8 +8,8 @@ import traceback
 import pytest
 
 from spot_core.errors import ConfigError, DeclinedRequestError, EngineError, OutageError, RefusedRequestError
-from spot_core.inference.breaker import CircuitBreaker
 from spot_core.inference.client import ModelClient
+from spot_core.inference.limits import CircuitBreaker
 from tests.spot_core.inference.misbehaviour import mixed
 
 KEY = "sk-very-secret-0123456789"

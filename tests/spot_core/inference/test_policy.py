@@ -184,7 +184,7 @@ def another():
 
 def test_several_servers_share_the_requests_and_answer_as_one_does(fake, another, tmp_path):
     asked = requests(40)
-    fake.seconds = another.seconds = 0.02
+    fake.seconds = another.seconds = 0.3
     answers = ask(tmp_path, f"{fake.base_url}, {another.base_url}", asked)
     assert_answered_once(answers, asked)
     assert len(fake.asked) + len(another.asked) == 40

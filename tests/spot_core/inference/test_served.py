@@ -11,7 +11,7 @@ from spot_core.demo import STUDENT_PATH
 from spot_core.errors import OutageError, TooLongError
 from spot_core.inference import server
 from spot_core.inference.client import ModelClient
-from spot_core.inference.served import ServedModel
+from spot_core.inference.served import ServedChatModel
 from tests.spot_core.inference import fake_openai
 
 SETTINGS = {"model": "teacher", "temperature": 0.0, "max_tokens": 50, "extra_body": {}}
@@ -22,7 +22,7 @@ def ask(tmp_path, count, *, max_model_len=200, text="What is it?", **engine):
 
     async def all_at_once():
         settings = EngineConfig(max_model_len=max_model_len, startup_timeout_seconds=30, **engine)
-        served = ServedModel(
+        served = ServedChatModel(
             STUDENT_PATH,
             ModelConfig(path="demo-student"),
             settings,
@@ -97,7 +97,7 @@ def test_two_starts_without_an_answer_are_an_outage_that_shows_the_log(vllm, tmp
 
 
 def test_a_server_that_cannot_start_says_why_and_is_not_started_for_every_row(vllm, tmp_path):
-    vllm(-1)
+    vllm(-1, -1)
     replies = ask(tmp_path, 3)
     assert {type(reply) for reply in replies} == {OutageError}
     assert fake_openai.LAST_WORDS in str(replies[0])

@@ -11,14 +11,14 @@ import httpx2
 import psutil
 import pytest
 
-from spot_core.artifacts.journal import Journal
 from spot_core.config.engine import EngineConfig, SamplingConfig
 from spot_core.demo import STUDENT_PATH
 from spot_core.errors import ConfigError, EngineError
 from spot_core.inference import server
 from spot_core.inference.policy import Policy, Request
 from spot_core.pipeline.rollout import sample_responses
-from spot_core.processes.ports import free_port
+from spot_core.processes.supervised import free_port
+from spot_core.store.journal import Journal
 from tests.spot_core.inference import fake_openai
 
 SAMPLING = SamplingConfig(max_new_tokens=10)

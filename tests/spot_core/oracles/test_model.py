@@ -5,7 +5,7 @@ import pytest
 
 from spot_core.config.oracle import OpenAIOracleConfig, Price
 from spot_core.errors import DeclinedRequestError, EngineError, OutageError, TooLongError
-from spot_core.oracles.base import Failure, RepliesInMemory
+from spot_core.oracles.base import Failure
 from spot_core.oracles.budget import Budget, Spending
 from spot_core.oracles.model import ModelOracle
 from spot_core.oracles.prompting import END, START
@@ -37,6 +37,28 @@ class FakeClient:
         if isinstance(self.reply, Exception):
             raise self.reply
         return self.reply
+
+
+class RepliesInMemory:
+    """A `ReplyLog` that no other process shares and that ends with the test."""
+
+    def __init__(self) -> None:
+        self.replies: dict[str, dict] = {}
+
+    def __contains__(self, request_hash: str) -> bool:
+        return request_hash in self.replies
+
+    def get(self, request_hash: str) -> dict | None:
+        return self.replies.get(request_hash)
+
+    def claim(self, request_hash: str, *, by: str, worst: tuple[int, int]) -> bool:
+        return True
+
+    def put(self, request_hash: str, reply: dict) -> None:
+        self.replies[request_hash] = reply
+
+    def failed(self, request_hash: str) -> None:
+        """Nothing is noted."""
 
 
 def oracle_of(client, *, replies=None, price=None, budget=None, identity="", **settings) -> ModelOracle:

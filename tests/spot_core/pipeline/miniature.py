@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 
-from spot_core.artifacts import ArtifactWriter, schemas
 from spot_core.config.engine import EngineConfig
 from spot_core.config.spot import SpotConfig
 from spot_core.demo import STUDENT_PATH
 from spot_core.demo.chains import Chain, Step, slipped_values, write_response
-from spot_core.inference import policy, retrying
+from spot_core.inference import retries, served
 from spot_core.models import load_tokenizer
 from spot_core.oracles.prompting import END, START
 from spot_core.pipeline import stages
 from spot_core.pipeline.resolve import Resolver
 from spot_core.runs import Run
+from spot_core.store import ArtifactWriter, schemas
 from tests.spot_core.inference.fake_openai import Body, Completion, FakeOpenAI
 
 QUESTIONS = 24
@@ -54,7 +54,7 @@ class Student:
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeOpenAI]:
-    monkeypatch.setattr(retrying, "FIRST_WAIT_SECONDS", 0.02)
+    monkeypatch.setattr(retries, "FIRST_WAIT_SECONDS", 0.02)
     with FakeOpenAI() as server:
         server.complete = Student(rate=0.6)
         yield server
@@ -81,7 +81,7 @@ def trained_fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeOpenAI]:
             def stop(self) -> None:
                 pass
 
-        monkeypatch.setattr(policy, "VllmServer", Vllm)
+        monkeypatch.setattr(served, "VllmServer", Vllm)
         yield server
 
 

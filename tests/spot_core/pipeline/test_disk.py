@@ -5,11 +5,11 @@ import subprocess
 
 import pytest
 
-from spot_core.artifacts.journal import read_journal
 from spot_core.disk import plain_disk_errors
 from spot_core.errors import StorageError
 from spot_core.pipeline import stages
 from spot_core.runs import Run
+from spot_core.store.journal import read_journal
 from tests.spot_core.pipeline.miniature import QUESTIONS
 
 

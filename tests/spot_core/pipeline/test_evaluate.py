@@ -5,11 +5,11 @@ import shutil
 
 import pytest
 
-from spot_core.artifacts import schemas
 from spot_core.errors import ConfigError
 from spot_core.pipeline import stages
 from spot_core.pipeline.evaluate import accuracy_statistics
 from spot_core.pipeline.resolve import Resolver
+from spot_core.store import schemas
 from tests.spot_core.pipeline.miniature import Student, pretend_training, run_stages
 
 

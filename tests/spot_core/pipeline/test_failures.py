@@ -5,9 +5,9 @@ from itertools import pairwise
 import pytest
 from pydantic import ValidationError
 
-from spot_core.artifacts import ArtifactStore, Recipe
 from spot_core.config.spot import FilterConfig, SpotConfig
 from spot_core.pipeline.failures import failure_rows
+from spot_core.store import ArtifactStore, Recipe
 from tests.spot_core.pipeline.miniature import reused, run_stages
 
 RESPONSES = {  # verdict and tokens of each sample, by question

@@ -5,13 +5,11 @@ import time
 
 import pytest
 
-from spot_core.artifacts import Artifact, ArtifactStore, Recipe
-from spot_core.artifacts.writer import ROWS_PER_GROUP
-from spot_core.checker import CheckerPool, Verdict
+from spot_core.checker import CheckerPool, CheckItem, Verdict
 from spot_core.config.checker import CheckerConfig
 from spot_core.pipeline import filter as filtering
-from spot_core.pipeline import verdicts
-from spot_core.pipeline.shards import Journals
+from spot_core.store import Artifact, ArtifactStore, Recipe
+from spot_core.store.writer import ROWS_PER_GROUP
 
 CHECKER = CheckerConfig(workers=1)
 FORMS = ("A: {}", r"So \boxed{{{}}}.", "", "The answer is {}.", r"\boxed{{\frac{{x}}{{{}}}}}")
@@ -118,7 +116,7 @@ def test_statistics_count_every_row_and_name_the_slowest(tmp_path):
     assert figures["accuracy"] == figures["verdicts"]["correct"] / 1_200
     slowest = figures["slowest"]
     assert [entry["seconds"] for entry in slowest] == sorted((e["seconds"] for e in slowest), reverse=True)
-    assert len(slowest) == verdicts.SLOWEST
+    assert len(slowest) == filtering.SLOWEST
     assert all(entry["row"] == int(entry["question_id"]) for entry in slowest)
     assert 500 in [entry["row"] for entry in slowest]  # the only one that needs SymPy
 
@@ -130,7 +128,18 @@ def test_a_rollout_without_rows_gives_verdicts_without_rows(tmp_path):
     assert artifact.statistics["slowest"] == []
 
 
-def test_kill_9_in_the_middle_checks_no_journaled_row_again_and_gives_the_same_bytes(tmp_path, monkeypatch):
+@pytest.fixture
+def checked(monkeypatch) -> list[CheckItem]:
+    """Receives every item that is checked in this process from now on."""
+    items = []
+    really = CheckerPool.check_many
+    monkeypatch.setattr(
+        CheckerPool, "check_many", lambda pool, given: really(pool, (items.append(i) or i for i in given))
+    )
+    return items
+
+
+def test_kill_9_in_the_middle_checks_no_journaled_row_again_and_gives_the_same_bytes(tmp_path, checked):
     rows = 2 * ROWS_PER_GROUP + 7
     undisturbed = filtered(rollout_of(tmp_path / "undisturbed", rows))
     context = multiprocessing.get_context("spawn")
@@ -144,20 +153,58 @@ def test_kill_9_in_the_middle_checks_no_journaled_row_again_and_gives_the_same_b
     rollout = rollout_of(tmp_path / "killed", rows)
     recipe = filtering.recipe(CHECKER, rollout=rollout)
     with ArtifactStore(tmp_path / "killed").write(recipe) as slot:
-        journaled = sum(len(record["verdict"]) for record in Journals(slot.work / "verdicts").records())
+        journaled = sum(len(record["verdict"]) for record in slot.journal("verdicts"))
     assert rows // 3 <= journaled < rows
-    checked = []
-    really = CheckerPool.check_many
-    monkeypatch.setattr(
-        CheckerPool,
-        "check_many",
-        lambda pool, items: really(pool, (checked.append(item) or item for item in items)),
-    )
+    checked.clear()
     resumed = filtered(rollout)
     assert len(checked) == rows - journaled
     assert resumed.digest == undisturbed.digest
     for name in ("verdicts", "methods"):
         assert list(resumed.statistics[name].items()) == list(undisturbed.statistics[name].items())
+
+
+class Killed(BaseException):
+    """Ends the stage as a signal would: nobody catches it."""
+
+
+def test_a_stage_that_is_stopped_again_and_again_goes_on_where_it_was(tmp_path, checked):
+    rows = ROWS_PER_GROUP + 7
+    undisturbed = filtered(rollout_of(tmp_path / "undisturbed", rows))
+    rollout = rollout_of(tmp_path / "stopped", rows)
+    progress = []
+    checked.clear()
+    for limit in (1, 2_000, 4_200):  # twice in the first batch that is read, and once in the second
+
+        def stop(done: int, total: int, *, note: str = "", limit: int = limit) -> None:
+            progress.append(done)
+            if done >= limit:
+                raise Killed
+
+        with pytest.raises(Killed):
+            filtered(rollout, stop)
+        reached, given = progress[-1], len(checked)
+        assert limit <= reached < rows
+    assert (
+        filtered(rollout, lambda done, total, *, note="": progress.append(done)).digest == undisturbed.digest
+    )
+    assert [item.response for item in checked[given:]] == [
+        row["response"] for row in list(rollout.rows_as_dicts())[reached:]
+    ]
+    assert progress == sorted(set(progress))
+    assert progress[-1] == rows
+
+
+@pytest.mark.parametrize("verdicts", [4, 6])
+def test_a_journal_that_does_not_fit_the_rows_gives_no_artifact(tmp_path, monkeypatch, verdicts):
+    rollout = rollout_of(tmp_path, 5)
+    recipe = filtering.recipe(CHECKER, rollout=rollout)
+    monkeypatch.setattr(CheckerPool, "check_many", lambda pool, items: iter(()))
+    columns = {"extracted_answer": "1", "method": "m", "verdict": "correct", "seconds": 0.0}
+    with ArtifactStore(tmp_path).write(recipe) as slot:
+        slot.journal("verdicts").append({name: [value] * verdicts for name, value in columns.items()})
+    with pytest.raises(ValueError, match=r"zip\(\)"):
+        filtered(rollout)
+    assert ArtifactStore(tmp_path).find(recipe) is None
 
 
 def verdict(seconds: float) -> Verdict:
@@ -167,23 +214,29 @@ def verdict(seconds: float) -> Verdict:
 def test_a_record_is_written_after_a_tenth_of_a_second_of_checks():
     sizes = [
         len(record["verdict"])
-        for record in verdicts.records(verdict(seconds) for seconds in [0.03] * 10 + [2.0, 0.001, 0.001])
+        for record in filtering.group_verdicts(
+            verdict(seconds) for seconds in [0.03] * 10 + [2.0, 0.001, 0.001]
+        )
     ]
     assert sizes == [4, 4, 3, 2]
 
 
 def test_a_record_holds_only_so_many_rows():
-    records = list(verdicts.records(verdict(0.0) for _ in range(verdicts.ROWS_PER_RECORD + 1)))
-    assert [len(record["seconds"]) for record in records] == [verdicts.ROWS_PER_RECORD, 1]
+    most = filtering.VERDICTS_PER_RECORD
+    records = list(filtering.group_verdicts(verdict(0.0) for _ in range(most + 1)))
+    assert [len(record["seconds"]) for record in records] == [most, 1]
 
 
 @pytest.mark.parametrize("size", [1, 3, 50])
 def test_the_slowest_rows_are_the_same_however_they_were_journaled(size):
     seconds = [(n * 37 % 101) / 100 for n in range(100)]
-    tally = verdicts.Tally()
-    for start in range(0, 100, size):
-        here = seconds[start : start + size]
-        tally.add({"seconds": here, "verdict": ["correct"] * len(here), "method": ["m"] * len(here)})
-    assert tally.rows == 100
-    expected = sorted(((s, n) for n, s in enumerate(seconds)), reverse=True)[: verdicts.SLOWEST]
+    journaled = [seconds[start : start + size] for start in range(0, 100, size)]
+    tally = filtering.Tally()
+    counted = tally.count_verdicts(
+        {"seconds": here, "verdict": ["correct"] * len(here), "method": ["m"] * len(here)}
+        for here in journaled
+    )
+    assert list(counted) == ["correct"] * 100
+    assert tally.verdicts == {"correct": tally.rows}
+    expected = sorted(((s, n) for n, s in enumerate(seconds)), reverse=True)[: filtering.SLOWEST]
     assert tally.slowest == expected

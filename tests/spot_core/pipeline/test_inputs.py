@@ -10,7 +10,7 @@ from spot_core.errors import ConfigError, InputError
 from spot_core.models import load_tokenizer
 from spot_core.pipeline import stages
 from spot_core.pipeline.resolve import Resolver
-from spot_core.report import pages
+from spot_core.report.stage_pages import render_inputs
 from spot_core.runs import Run
 
 CHAINS = generate("demo-chains", count=6, seed=3, split="train")
@@ -73,7 +73,7 @@ def test_questions_of_a_set_that_is_only_held_out_are_set_aside(configure, tmp_p
     assert artifacts[-1].statistics["set_aside"] == {"held_out": 1}
     (rejected,) = pq.read_table(artifacts[-1].folder / "rejected.parquet").to_pylist()
     assert "evaluation set 'exam': a train with 12 coaches" in rejected["reason"]
-    assert "1 (held\\_out 1)" in pages.inputs(run, artifacts)
+    assert "1 (held\\_out 1)" in render_inputs(run, artifacts)
 
 
 def test_only_what_decides_which_questions_are_left_changes_their_key(configure, tmp_path):

@@ -5,10 +5,10 @@ import json
 import psutil
 import pytest
 
-from spot_core.artifacts.journal import read_journal
 from spot_core.config.spot import SpotConfig
 from spot_core.pipeline import stages
 from spot_core.runs import Run
+from spot_core.store.journal import read_journal
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 

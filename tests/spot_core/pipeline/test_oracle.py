@@ -51,10 +51,19 @@ def test_without_its_key_the_stage_says_which_variable_is_missing(fake, with_ora
     assert rows(run_stages(with_oracle(), "one"))
 
 
-def test_an_outage_fails_the_stage_and_what_was_answered_is_not_asked_again(fake, with_oracle):
+@pytest.mark.parametrize(
+    ("settings", "error", "said"),
+    [
+        ({}, EngineError, r"no answer for \d+ of \d+ failures"),
+        ({"outage_after": 2, "max_retries": 0}, OutageError, "2 calls in a row"),
+    ],
+)
+def test_an_outage_fails_the_stage_and_what_was_answered_is_not_asked_again(
+    fake, with_oracle, settings, error, said
+):
     fake.fault = lambda body, before: "500" if len(chats(fake)) > 4 else None
-    with pytest.raises(EngineError, match=r"no answer for \d+ of \d+ failures"):
-        run_stages(with_oracle(concurrency=1), "one")
+    with pytest.raises(error, match=said):
+        run_stages(with_oracle(concurrency=1, **settings), "one")
     answered = [body for body in fake.answered if "messages" in body]
     assert len(answered) == 4
     fake.fault = lambda body, before: None
@@ -63,6 +72,36 @@ def test_an_outage_fails_the_stage_and_what_was_answered_is_not_asked_again(fake
     assert {row["status"] for row in pairs} == {"accepted"}
     assert len(chats(fake)) == len(pairs) - 4
     assert not any(body in answered for body in chats(fake))
+
+
+class Killed(BaseException):
+    """Ends the stage as a signal would: nobody catches it."""
+
+
+def test_a_stage_that_is_stopped_again_and_again_pays_no_call_twice_and_gives_the_same_bytes(
+    fake, with_oracle, tmp_path
+):
+    undisturbed = stages.rectify_failures(run_stages(with_oracle(), "one"))
+    run = Run.create(with_oracle().model_copy(update={"store": str(tmp_path / "stopped")}), "one")
+    stages.prepare(run)
+    stages.roll_out(run)
+    stages.check_answers(run)
+    fake.asked.clear()
+    progress = []
+    for limit in (2, 5):
+
+        def stop(done, total, *, note="", limit=limit):
+            progress.append(done)
+            if done == limit:
+                raise Killed
+
+        with pytest.raises(Killed):
+            stages.rectify_failures(run, stop)
+    made = stages.rectify_failures(run, lambda done, total, *, note="": progress.append(done))
+    assert made.digest == undisturbed.digest
+    assert made.statistics == undisturbed.statistics
+    assert len(chats(fake)) == made.rows
+    assert progress == [0, 1, 2, 2, 3, 4, 5, *range(5, made.rows + 1)]
 
 
 def test_one_stubborn_request_among_many_does_not_fail_the_stage(fake, with_oracle, configure, caplog):

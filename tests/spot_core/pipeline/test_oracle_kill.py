@@ -13,12 +13,12 @@ from random import Random
 
 import pytest
 
-from spot_core.artifacts import schemas
-from spot_core.artifacts.journal import read_journal
 from spot_core.config.spot import SpotConfig
 from spot_core.oracles.prompting import END, START
 from spot_core.pipeline import stages
 from spot_core.runs import Run
+from spot_core.store import schemas
+from spot_core.store.journal import read_journal
 from tests.spot_core.inference.misbehaviour import BAD_ANSWERS, FAULTS
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -110,7 +110,7 @@ def test_no_row_is_lost_or_doubled_and_no_answer_is_asked_for_twice(endpoint, tm
     kills = []
     for share in KILLS:
         stage = start_stage(config)
-        while sum(map(lines_of, (tmp_path / "store").glob("rectify/*/0/.work/rows/*.jsonl"))) < share * count:
+        while sum(map(lines_of, (tmp_path / "store").glob("rectify/*/0/.work/rows.jsonl"))) < share * count:
             assert stage.poll() is None, "the stage ended before it was killed"
             time.sleep(0.05)
         stage.send_signal(signal.SIGKILL)

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from spot_core.pipeline import stages
 from spot_core.pipeline.pass_rates import pass_at, pass_rate_statistics, right_by_question
-from spot_core.report import filter_page
+from spot_core.report.filter_page import render_filter_page
 from spot_core.report.summary import summarise
 from tests.spot_core.pipeline.miniature import QUESTIONS, run_stages
-from tests.spot_core.report.test_markdown import Page, rendered
+from tests.spot_core.test_markdown import Page, rendered
 
 
 class Rollout:
@@ -74,8 +74,6 @@ def test_several_samples_are_asked_checked_and_shown(fake, configure):
     checked = stages.check_answers(run)
     assert checked.statistics["pass_at"]["1"] == pytest.approx(checked.statistics["accuracy"])
     assert sum(checked.statistics["right_samples"].values()) == pytest.approx(1)
-    cells = [
-        text.strip() for text in Page(rendered(filter_page.verdicts(checked, take=("incorrect",)))).cells
-    ]
+    cells = [text.strip() for text in Page(rendered(render_filter_page(checked, take=("incorrect",)))).cells]
     assert {"pass@1", "pass@2", "pass@3", "0 of 3", "3 of 3"} <= set(cells)
     assert summarise(run)["questions"] == QUESTIONS

@@ -8,11 +8,11 @@ from collections import Counter
 import pyarrow.parquet as pq
 import pytest
 
-from spot_core.artifacts import schemas
 from spot_core.errors import ConfigError, EngineError, InputError
 from spot_core.pipeline import stages
 from spot_core.pipeline.resolve import Resolver
 from spot_core.runs import Run
+from spot_core.store import schemas
 from tests.spot_core.pipeline.miniature import QUESTIONS, Student, pretend_training, reused, run_stages
 
 STAGES = ("questions/chains", "questions", "rollout", "filter", "rectify")
@@ -125,13 +125,6 @@ def test_settings_of_speed_alone_change_no_key(fake, configure):
         "filter": {"workers": 2},
         "train": {"ranks": 1},
         "dispatch": {"stages": "deployments", "gpu_limit": None},
-        "sharding": {
-            "engine": "ray",
-            "address": "10.0.0.1:6379",
-            "at_once": 9,
-            "rows_per_shard": 7,
-            "cpus": 2,
-        },
     }
     other = configure(engine=engine, **speed)
     assert all(reused(run_stages(other, "two")).values())

@@ -10,13 +10,13 @@ from huggingface_hub import ModelCard
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import AutoModelForCausalLM
 
-from spot_core.artifacts import Artifact
 from spot_core.config.spot import SpotConfig
 from spot_core.demo import STUDENT_PATH
 from spot_core.errors import ConfigError
 from spot_core.pipeline import stages
 from spot_core.pipeline.resolve import Resolver
 from spot_core.runs import Run
+from spot_core.store import Artifact
 from spot_core.training import watchers
 from tests.spot_core.pipeline.miniature import run_stages
 

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spot_core.artifacts import ArtifactStore, Recipe, schemas
 from spot_core.rectification.figures import figures
 from spot_core.rectification.measures import Measures
 from spot_core.rectification.statistics import (
@@ -20,6 +19,7 @@ from spot_core.rectification.statistics import (
     rates_by_earlier_status,
     statistics,
 )
+from spot_core.store import ArtifactStore, Recipe, schemas
 from tests.spot_core.rectification.rows import proposal, random_row, row
 
 GAMMA = 0.6

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from spot_core.artifacts import Recipe
 from spot_core.config.spot import SpotConfig
 from spot_core.errors import ArtifactError
-from spot_core.report.comparison import Difference, compare, differences
+from spot_core.report.comparison import Difference, compare_runs, find_differences
 from spot_core.runs import Run
+from spot_core.store import Recipe
 from tests.spot_core.report.test_summary import evaluated
 
 DATASET = {
@@ -36,21 +36,24 @@ def artifact(run, name, stage, settings, *, statistics=None):
 def test_every_setting_that_differs_is_named_by_its_path_and_no_other():
     a = {"store": "x", "train": {"beta": 0.1, "lora": None, "betas": [1, 2]}, "old": {"x": 1}}
     b = {"store": "x", "train": {"beta": 0.2, "lora": {"rank": 8}, "betas": [1, 3]}, "new": 1}
-    assert list(differences(a, b)) == [
+    assert list(find_differences(a, b)) == [
         Difference("train.beta", 0.1, 0.2),
         Difference("train.lora", None, {"rank": 8}),
         Difference("train.betas", [1, 2], [1, 3]),
         Difference("old", {"x": 1}, None),
         Difference("new", None, 1),
     ]
-    assert not list(differences(a, a))
+    assert not list(find_differences(a, a))
 
 
 def test_data_sets_are_compared_by_their_names():
     a = {"datasets": [{"name": "chains", "samples": 1}, {"name": "strings", "samples": 1}]}
     b = {"datasets": [{"name": "strings", "samples": 4}, {"name": "chains", "samples": 1}]}
-    assert list(differences(a, b)) == [Difference("datasets.strings.samples", 1, 4)]
-    assert [one.path for one in differences(a, {"datasets": []})] == ["datasets.chains", "datasets.strings"]
+    assert list(find_differences(a, b)) == [Difference("datasets.strings.samples", 1, 4)]
+    assert [one.path for one in find_differences(a, {"datasets": []})] == [
+        "datasets.chains",
+        "datasets.strings",
+    ]
 
 
 def test_what_runs_share_and_what_not(location):
@@ -59,7 +62,7 @@ def test_what_runs_share_and_what_not(location):
         artifact(run, "filter", "filter", {"same": True}, statistics={"questions": 1})
         artifact(run, "rectify", "rectify", {"run": run.name}, statistics={"pairs": 3, "cost_usd": 1.5})
     artifact(b, "train", "train", {"run": "b"}, statistics={"final_loss": 0.25})
-    compared = compare(Run.open(location, "a"), Run.open(location, "b"))
+    compared = compare_runs(Run.open(location, "a"), Run.open(location, "b"))
     assert compared.settings == (Difference("train.objective", "spot_bco", "dpo"),)
     verdicts = {shared.name: shared.verdict for shared in compared.artifacts}
     assert verdicts == {"filter": "shared", "rectify": "same content", "train": "only in one"}
@@ -79,11 +82,11 @@ def test_accuracies_are_compared_question_by_question_with_their_intervals(tmp_p
         answered.manifest.inputs["questions"] = "0" * 64
         (answered.folder / "manifest.json").write_text(answered.manifest.model_dump_json())
         run.use("evaluate/after/chains", answered, reused=False)
-    [figure] = [f for f in compare(a, b).figures if f.kind == "share"]
+    [figure] = [f for f in compare_runs(a, b).figures if f.kind == "share"]
     assert (figure.a, figure.b, figure.half_width_a) == (3 / 8, 4 / 8, 0.3)
     assert figure.change == pytest.approx(1 / 8)
     assert figure.half_width_change == pytest.approx(0.6, abs=0.2)
-    [line] = [line for *_, lines in compare(a, b).tables() for line in lines if line[0] == figure.name]
+    [line] = [line for *_, lines in compare_runs(a, b).tables() for line in lines if line[0] == figure.name]
     assert line[1:3] == ("37.5 ± 30.0 %", "50.0 ± 30.0 %")
 
 
@@ -93,4 +96,4 @@ def test_an_artifact_that_is_gone_is_an_error_that_says_what_to_do(location, kep
     used = a.record.used["rectify"]
     kept.remove(f"rectify/{used.key}/0/manifest.json")
     with pytest.raises(ArtifactError, match="run stage 'rectify' again"):
-        compare(a, b)
+        compare_runs(a, b)

@@ -1,4 +1,7 @@
+"""Segments give back both texts, however long or odd, and mark what was changed; and so does their Markdown."""
+
 import re
+import resource
 from html.parser import HTMLParser
 
 import pytest
@@ -6,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from spot_core.report.edits import edit_markdown
+from spot_core.report.edits import Segment, render_edit, split_edit
 
 # fmt: off
 FRAGMENTS = [  # everything that Markdown or HTML gives a meaning to, with words, numbers and line breaks around it
@@ -62,44 +65,44 @@ def inked(text: str) -> str:
 
 
 def test_old_is_struck_and_new_is_bold():
-    assert edit_markdown("so 18 apples", "so 20 apples") == "so ~~18~~ **20** apples"
+    assert render_edit("so 18 apples", "so 20 apples") == "so ~~18~~ **20** apples"
 
 
 def test_insertion_and_deletion_have_one_mark_each():
-    assert edit_markdown("a cat", "a black cat") == "a **black** cat"
-    assert edit_markdown("a black cat", "a cat") == "a ~~black~~ cat"
+    assert render_edit("a cat", "a black cat") == "a **black** cat"
+    assert render_edit("a black cat", "a cat") == "a ~~black~~ cat"
 
 
 def test_arithmetic_stays_readable_as_markdown():
-    assert edit_markdown("48+8=46 ($1.50/h)", "48+8=56 ($1.50/h)") == "48+8=~~46~~ **56** ($1.50/h)"
-    assert edit_markdown("\\boxed{46}", "\\boxed{56}") == "\\\\boxed{~~46~~ **56**}"
+    assert render_edit("48+8=46 ($1.50/h)", "48+8=56 ($1.50/h)") == "48+8=~~46~~ **56** ($1.50/h)"
+    assert render_edit("\\boxed{46}", "\\boxed{56}") == "\\\\boxed{~~46~~ **56**}"
 
 
 def test_no_entity_is_used_that_prefects_ui_would_show_raw():
-    markdown = edit_markdown("67+2=68 {<'\"`&}>\n  #1", "67+2=69 {<'\"`&}>\n  #1")
+    markdown = render_edit("67+2=68 {<'\"`&}>\n  #1", "67+2=69 {<'\"`&}>\n  #1")
     assert set(re.findall(r"&#?\w+;", markdown)) <= {"&lt;"}
 
 
 def test_equal_texts_have_no_marks():
-    assert Reader(rendered(edit_markdown("x * y * z", "x * y * z"))).tags == {"p"}
+    assert Reader(rendered(render_edit("x * y * z", "x * y * z"))).tags == {"p"}
 
 
 def test_lines_stay_lines():
-    html = rendered(edit_markdown("48+8=46\n46-8=38", "48+8=56\n56-8=48"))
+    html = rendered(render_edit("48+8=46\n46-8=38", "48+8=56\n56-8=48"))
     assert html.count("<br") == 1
     assert "<s>46</s> <strong>56</strong>" in html
 
 
 @pytest.mark.parametrize("control", ["\x00", "\x1b", "\r", "\u200f", "\u202e", "\u2066", "\u2028"])
 def test_control_characters_are_made_visible(control):
-    html = rendered(edit_markdown("a", f"a{control}b"))
+    html = rendered(render_edit("a", f"a{control}b"))
     assert control not in html
     assert ("␀" if control == "\x00" else f"\\u{ord(control):04x}") in html
 
 
 @pytest.mark.parametrize("text", MARKUP)
 def test_markup_in_the_text_stays_text(text):
-    read = Reader(rendered(edit_markdown(text, text)))
+    read = Reader(rendered(render_edit(text, text)))
     assert read.tags <= {"p", "br"}
     assert read.rejected == read.rectified == inked(text)
 
@@ -107,7 +110,7 @@ def test_markup_in_the_text_stays_text(text):
 @pytest.mark.parametrize("text", ["see http://u.v/w", "FTP://u.v", "www.u.v", "a@b.co"])
 def test_bare_addresses_are_no_links(text):
     """Renderers that link them (GitHub's rules) look for these forms, which an escape interrupts."""
-    markdown = edit_markdown(text, text)
+    markdown = render_edit(text, text)
     assert not re.search(r"(?i)[a-z]://|www\.|\w@", markdown)
     assert Reader(rendered(markdown)).rejected == inked(text)
 
@@ -116,13 +119,13 @@ def test_bare_addresses_are_no_links(text):
     ("old", "new"), [("x(8)y", "x[9]y"), ("a.b", "a!b"), ("f(1)", "f((1))"), ("x\\(8", "x8")]
 )
 def test_marks_next_to_punctuation_are_marks(old, new):
-    read = Reader(rendered(edit_markdown(old, new)))
+    read = Reader(rendered(render_edit(old, new)))
     assert (read.rejected, read.rectified) == (old, new)
 
 
 @given(hostile_text, hostile_text)
 def test_each_version_is_read_as_it_was_written_and_nothing_else_arises(old, new):
-    read = Reader(rendered(edit_markdown(old, new)))
+    read = Reader(rendered(render_edit(old, new)))
     assert read.tags <= {"p", "br", "s", "strong"}
     assert (read.rejected, read.rectified) == (inked(old), inked(new))
 
@@ -133,6 +136,57 @@ def test_each_version_is_read_as_it_was_written_and_nothing_else_arises(old, new
 )
 def test_no_pair_that_hides_marks_from_prefects_ui_is_left(old, new):
     """marked 4 sees no mark inside `…`, <…> and […](…), escaped or not."""
-    markdown = edit_markdown(old, new)
+    markdown = render_edit(old, new)
     assert not re.search(r"\[[^\[\]]*?\]\([^)]*?\)|`[^`]*?`|<[^>]*?>", markdown)
     assert "**" in markdown
+
+
+# --- segments ---------------------------------------------------------------------------------------------------
+
+plain_text = st.text(alphabet="ab 1.\n\t=\ud800\u202e", max_size=30)
+
+
+@given(old=plain_text, new=plain_text)
+def test_both_texts_come_back(old, new):
+    made = split_edit(old, new)
+    assert "".join(same + before for same, before, _ in made) == old
+    assert "".join(same + after for same, _, after in made) == new
+    assert all(before or after for _, before, after in made[:-1])
+
+
+@given(text=plain_text)
+def test_equal_texts_have_no_change(text):
+    assert split_edit(text, text) == ([Segment(text, "", "")] if text else [])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "changes"),
+    [
+        ("48+8=46", "48+8=56", [("46", "56")]),
+        ("costs 3.0 dollars", "costs 3.5 dollars", [("3.0", "3.5")]),
+        ("so we add them", "so one multiplies these", [("we add them", "one multiplies these")]),
+        ("a b", "a x y b", [("", "x y ")]),
+        ("one\ntwo", "uno\ndos", [("one", "uno"), ("two", "dos")]),
+        ("", "all new", [("", "all new")]),
+    ],
+)
+def test_a_change_is_as_a_person_would_mark_it(old, new, changes):
+    made = [(before, after) for _, before, after in split_edit(old, new) if before or after]
+    assert made == changes
+
+
+def test_long_texts_are_aligned_by_lines_and_words():
+    lines = [f"step {n}: {n} + 1 = {n + 1}\n" for n in range(10_000)]
+    old, new = (
+        "".join(lines),
+        "".join(["so:\n", *lines[:9000], lines[9000].replace("9001", "9002"), *lines[9001:]]) + "done",
+    )
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    changes = [(s.old, s.new) for s in split_edit(old, new) if s.old or s.new]
+    assert changes == [("", "so:\n"), ("9001", "9002"), ("", "done")]
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**18  # KiB
+
+
+def test_texts_without_lines_that_are_too_long_are_one_change():
+    old, new = "a " * 20_000 + "a", "b " * 20_000 + "b"
+    assert split_edit(old, new) == [Segment("", old, new)]

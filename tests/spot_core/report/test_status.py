@@ -5,13 +5,21 @@ import json
 
 import pytest
 
-from spot_core.artifacts import Recipe
 from spot_core.config.spot import SpotConfig
 from spot_core.pipeline.reached import Reached, duration
-from spot_core.report.listing import list_runs, stored_status
-from spot_core.report.run_page import run_page
-from spot_core.report.status import STATUS, RunStatus, Seen, StageStatus, earlier_seconds, status_of
+from spot_core.report.run_list import list_runs
+from spot_core.report.run_page import render_run_page
+from spot_core.report.status import (
+    STATUS,
+    ObservedStage,
+    RunStatus,
+    StageStatus,
+    compute_status,
+    read_earlier_seconds,
+    read_status,
+)
 from spot_core.runs import Run
+from spot_core.store import Recipe
 
 
 def start(tmp_path, name="one"):
@@ -27,7 +35,7 @@ def use(run, name, *, reused=False, generation=0, **statistics):
 
 
 def states(run, seen=None):
-    return [stage.state for stage in status_of(run, seen or {}).stages]
+    return [stage.state for stage in compute_status(run, seen or {}).stages]
 
 
 def test_the_record_says_what_is_done_and_the_orchestrator_what_goes_on(tmp_path):
@@ -38,13 +46,13 @@ def test_the_record_says_what_is_done_and_the_orchestrator_what_goes_on(tmp_path
     reached = Reached(
         done=30, total=90, unit="failures", seconds=10.0, counted=20, note="12 pairs, $0.50 spent"
     )
-    seen = {"rectify": Seen("running", seconds=12.0, link="/runs/flow-run/x", reached=reached)}
-    status = status_of(run, seen, state="running")
+    seen = {"rectify": ObservedStage("running", seconds=12.0, link="/runs/flow-run/x", reached=reached)}
+    status = compute_status(run, seen, state="running")
     assert [stage.state for stage in status.stages] == ["reused", "made", "running", "to do", "skipped"]
     rectify = status.stages[2]
     assert (rectify.done, rectify.total, rectify.seconds_left) == (30, 90, 30.0)
     assert status.stage == "rectify"
-    page = run_page(status)
+    page = render_run_page(status)
     assert "at stage **rectify**, about **30 s** left in it" in page
     assert "[rectify](/runs/flow-run/x) | running | 30 of 90 failures | 12 s | 2.5 | 30 s |" in page
 
@@ -64,17 +72,17 @@ def test_how_long_still_is_told_by_an_earlier_run_of_the_profile(tmp_path):
     run, earlier = start(tmp_path), start(tmp_path, "earlier")
     for name in ("rollout", "filter", "rectify"):
         use(earlier, name)
-    known = earlier_seconds(run)
+    known = read_earlier_seconds(run)
     assert set(known) == {"rollout", "filter", "rectify"}
     use(run, "rollout", reused=True)
     reached = Reached(done=1, total=3, unit="answers", seconds=5.0, counted=1)
-    seen = {"filter": Seen("running", seconds=6.0, reached=reached)}
-    status = status_of(run, seen, state="running", earlier={"rectify": 100.0})
+    seen = {"filter": ObservedStage("running", seconds=6.0, reached=reached)}
+    status = compute_status(run, seen, state="running", earlier={"rectify": 100.0})
     assert [stage.seconds_left for stage in status.stages] == [None, 10.0, 100.0, None, None]
     assert status.seconds_left is None  # nobody knows how long training takes
-    status = status_of(run, seen, state="running", earlier={"rectify": 100.0, "train": 50.0})
+    status = compute_status(run, seen, state="running", earlier={"rectify": 100.0, "train": 50.0})
     assert status.seconds_left == 160.0
-    assert "about **10 s** left in it, about **3 min** in all" in run_page(status)
+    assert "about **10 s** left in it, about **3 min** in all" in render_run_page(status)
 
 
 def test_cost_is_what_the_run_paid_itself(tmp_path):
@@ -82,31 +90,31 @@ def test_cost_is_what_the_run_paid_itself(tmp_path):
     for name, cost in (("rollout", None), ("filter", None), ("rectify", 1.25)):
         use(run, name, **({} if cost is None else {"cost_usd": cost}))
         use(other, name, reused=True)
-    assert status_of(run, {}).paid_usd == 1.25
-    assert status_of(other, {}).paid_usd == 0
-    page = run_page(status_of(other, {}))
+    assert compute_status(run, {}).paid_usd == 1.25
+    assert compute_status(other, {}).paid_usd == 0
+    page = render_run_page(compute_status(other, {}))
     assert "This run paid $0.00 for the stages that are done, and reused what had cost $1.25." in page
 
 
 def test_how_the_last_attempt_ended_is_known_without_the_orchestrator(tmp_path):
     run = start(tmp_path)
     use(run, "rollout")
-    assert stored_status(run).state == "unfinished"
-    seen = {"filter": Seen("failed", message="disk full")}
-    status_of(run, seen, state="failed", message="disk full").save(run)
+    assert read_status(run).state == "unfinished"
+    seen = {"filter": ObservedStage("failed", message="disk full")}
+    compute_status(run, seen, state="failed", message="disk full").save(run)
     [line] = list_runs(tmp_path)
     assert (line.state, line.stage, line.message) == ("failed", "filter", "disk full")
-    status_of(run, {}, state="complete").save(run)
-    assert stored_status(run).state == "unfinished"  # the store has the last word
+    compute_status(run, {}, state="complete").save(run)
+    assert read_status(run).state == "unfinished"  # the store has the last word
     assert "results" not in json.loads((run.folder / STATUS).read_text())
 
 
 def test_a_status_is_one_file_however_often_it_is_saved(location, kept):
     run = start(location)
     for number in range(3):
-        status_of(run, {}, state="failed", message=str(number)).save(run)
+        compute_status(run, {}, state="failed", message=str(number)).save(run)
     assert [name for name in kept.names() if "status" in name] == [f"runs/one/{STATUS}"]
-    assert stored_status(run).message == "2"
+    assert read_status(run).message == "2"
     assert run.store.runs() == ["one"]
 
 
@@ -136,10 +144,10 @@ def test_a_stage_that_failed_and_was_run_by_itself_since_is_made(tmp_path):
     for name in ("rollout", "filter", "rectify", "reference", "train"):
         use(run, name)
     for state in ("failed", "waits", "cancelled"):
-        assert states(run, {"rectify": Seen(state, message="an earlier attempt")}) == ["made"] * 4 + [
-            "skipped"
-        ]
-    assert states(run, {"rectify": Seen("running")})[2:4] == ["running", "to do"]
+        assert states(run, {"rectify": ObservedStage(state, message="an earlier attempt")}) == [
+            "made"
+        ] * 4 + ["skipped"]
+    assert states(run, {"rectify": ObservedStage("running")})[2:4] == ["running", "to do"]
 
 
 HOSTILE = "</details><script>alert(1)</script> | [x](javascript:1) ` **b** \n# h"
@@ -158,7 +166,7 @@ def test_hostile_text_is_shown_as_text(state):
         stages=(stage,),
         message=HOSTILE,
     )
-    outside = run_page(status)
+    outside = render_run_page(status)
     if state == "failed":  # all but the first line of the reason stands in a fence that it cannot close
         before, _, rest = outside.partition("```text\n")
         log, _, after = rest.partition("\n```\n")
@@ -173,12 +181,12 @@ def test_hostile_text_is_shown_as_text(state):
 def test_how_a_stage_goes_stands_below_the_table():
     stage = StageStatus("train", "skipped", note="no pair was accepted: " + "of many failures " * 10)
     status = RunStatus("one", "demo", "dpo", "", "x", "running", (stage,))
-    page = run_page(status)
+    page = render_run_page(status)
     assert "| train | skipped |  |  |  |  |  |\n\n- **train**: no pair was accepted" in page
 
 
 def test_only_what_changed_is_news(tmp_path):
-    status = status_of(start(tmp_path), {}, state="running", seconds=1.0)
+    status = compute_status(start(tmp_path), {}, state="running", seconds=1.0)
     assert status.says_the_same(dataclasses.replace(status, seconds=9.0, at="later"))
     assert not status.says_the_same(dataclasses.replace(status, message="new"))
 

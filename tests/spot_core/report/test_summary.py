@@ -5,15 +5,15 @@ import math
 
 import pytest
 
-from spot_core.artifacts import ArtifactStore, Recipe
 from spot_core.pipeline import stages
 from spot_core.pipeline.resolve import Resolver
-from spot_core.report.listing import listed
-from spot_core.report.run_page import run_page
-from spot_core.report.status import status_of
-from spot_core.report.summary import paired_change, summarise, write_summary
-from spot_core.report.terminal import results_table
+from spot_core.report.run_list import describe_run
+from spot_core.report.run_page import render_run_page
+from spot_core.report.status import compute_status
+from spot_core.report.summary import compute_paired_change, summarise, write_summary
+from spot_core.report.terminal import make_results_table
 from spot_core.runs import Run
+from spot_core.store import ArtifactStore, Recipe
 from tests.spot_core.pipeline.miniature import QUESTIONS, Student, pretend_training, run_stages
 
 PROMISED = {
@@ -64,14 +64,14 @@ def test_a_whole_run_has_every_figure(trained_fake, config):
     assert set(summary["seconds"]) == {"prepare", "rollout", "filter", "rectify", "train", "evaluate"}
     for entry in summary["stages"].values():
         assert entry.keys() >= {"key", "rows", "reused"}
-    assert results_table(summary).row_count == 3
-    line = listed(run)  # the listing and the run's page take their figures from it
+    assert make_results_table(summary).row_count == 3
+    line = describe_run(run)  # the listing and the run's page take their figures from it
     assert (line.state, line.pairs, line.accuracy_after) == (
         "complete",
         summary["pairs"],
         summary["accuracy_after"],
     )
-    page = run_page(status_of(run, {}))
+    page = render_run_page(compute_status(run, {}))
     assert "all stages are done" in page
     assert all(f"| {name} | " in page for name in "abc")
 
@@ -100,7 +100,7 @@ def test_a_run_that_skipped_training_says_why(fake, config):
     assert summary.keys() >= PROMISED
     assert (summary["failures"], summary["pairs"], summary["change_ratio"]) == (0, 0, None)
     assert "no mistake" in summary["skipped"]["train"]
-    assert results_table(summary).row_count == 2
+    assert make_results_table(summary).row_count == 2
 
 
 # --- the change on a data set ---------------------------------------------------------------------------------
@@ -132,7 +132,7 @@ def evaluated(tmp_path, *verdicts_by_question):
 
 
 def test_questions_are_compared_one_by_one(tmp_path):
-    change = paired_change(evaluated(tmp_path, *"cc---c--"), evaluated(tmp_path, *"c-ccc---"))
+    change = compute_paired_change(evaluated(tmp_path, *"cc---c--"), evaluated(tmp_path, *"c-ccc---"))
     assert change["accuracy"] == pytest.approx(1 / 8)
     assert (change["improved"], change["worsened"]) == (3, 2)
     variance = (3 * (1 - 1 / 8) ** 2 + 2 * (1 + 1 / 8) ** 2 + 3 * (1 / 8) ** 2) / 7
@@ -140,7 +140,7 @@ def test_questions_are_compared_one_by_one(tmp_path):
 
 
 def test_a_question_counts_once_however_often_it_is_sampled(tmp_path):
-    change = paired_change(evaluated(tmp_path, "cc--", "----"), evaluated(tmp_path, "cccc", "c---"))
+    change = compute_paired_change(evaluated(tmp_path, "cc--", "----"), evaluated(tmp_path, "cccc", "c---"))
     assert change["accuracy"] == pytest.approx((0.5 + 0.25) / 2)
     assert (change["improved"], change["worsened"]) == (2, 0)
 
@@ -148,4 +148,9 @@ def test_a_question_counts_once_however_often_it_is_sampled(tmp_path):
 @pytest.mark.parametrize("verdicts", ["c", "cc-c-"])
 def test_no_change_is_certain(tmp_path, verdicts):
     same = evaluated(tmp_path, *verdicts)
-    assert paired_change(same, same) == {"accuracy": 0, "half_width_95": 0, "improved": 0, "worsened": 0}
+    assert compute_paired_change(same, same) == {
+        "accuracy": 0,
+        "half_width_95": 0,
+        "improved": 0,
+        "worsened": 0,
+    }

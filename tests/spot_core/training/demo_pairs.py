@@ -7,7 +7,6 @@ from transformers import AutoTokenizer
 
 from spot_core.demo import STUDENT_PATH
 from spot_core.demo.chains import draw_chain, slipped_values, values_after, write_response
-from spot_core.demo.tokenizer import prompt_text
 from spot_core.training.pairs import Pair
 
 
@@ -29,5 +28,7 @@ def demo_pairs(count: int, *, steps: int = 3) -> list[Pair]:
             np.append(ids(write_response(chain, values)), tokenizer.eos_token_id).astype(np.int32)
             for values in (wrong, right)
         )
-        pairs.append(Pair(f"q{steps}{len(pairs):03d}", 0, ids(prompt_text(chain.question)), *responses))
+        question = [{"role": "user", "content": chain.question}]
+        prompt = tokenizer.apply_chat_template(question, add_generation_prompt=True, tokenize=False)
+        pairs.append(Pair(f"q{steps}{len(pairs):03d}", 0, ids(prompt), *responses))
     return pairs

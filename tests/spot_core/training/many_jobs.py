@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from spot_core.errors import SpotError
-from spot_core.processes.ports import free_port
+from spot_core.processes.supervised import free_port
 from spot_core.training.job import TrainingJob
 from tests.spot_core.training.faults import FAULTS
 
@@ -38,6 +38,10 @@ _KEPT_WHOLE = (
 """Settings of DeepSpeed, in elements: what stays whole on every rank, because it is small or soon used again."""
 INTERRUPTED_AFTER = 10
 """Steps that are done, and reported, when a job is interrupted."""
+
+
+_FEW_BYTES = 2**16
+"""Of constants that DeepSpeed makes once."""
 
 
 class InterruptedRun(Exception):  # noqa: N818
@@ -164,7 +168,7 @@ def _memory_is_given_back() -> Iterator[None]:
             whole_shape(weight).numel() for weight in build_empty(load_config(trainer.job)).parameters()
         )
         left = living_bytes() - before
-        assert left < weights / 10, f"{left} bytes of tensors are left of a training of {weights} weights"
+        assert left < weights / 10 + _FEW_BYTES, f"{left} bytes of tensors are left of a training of {weights} weights"
         check_checkpoint(trainer, *arguments)
 
     Trainer._check_checkpoint = check_memory

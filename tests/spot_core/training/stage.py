@@ -13,12 +13,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from spot_core.artifacts.schemas import REFERENCE
 from spot_core.config.train import TrainConfig
-from spot_core.training.job import TrainingJob
+from spot_core.store.schemas import REFERENCE
+from spot_core.training.job import LineTail, TrainingJob
 from spot_core.training.launch import launch
 from spot_core.training.pairs import Pair
-from spot_core.training.reporting import LineTail
 from tests.spot_core.training.models import tiny_model
 from tests.spot_core.training.plain import padded_logprobs
 from tests.spot_core.training.synthetic import random_pairs

@@ -21,9 +21,9 @@ from spot_core.training.attention import (
 from spot_core.training.device import Place
 from spot_core.training.layout import choose_layout
 from spot_core.training.logprobs import SequenceLogProbs
+from spot_core.training.prefixes import build_trie
 from spot_core.training.rows import RowForm, collate
 from spot_core.training.segments import KERNEL, cut
-from spot_core.training.trie import build_trie
 from tests.spot_core.training.models import tiny_model
 from tests.spot_core.training.synthetic import random_pairs
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from spot_core.artifacts.schemas import REFERENCE
 from spot_core.errors import EngineError
+from spot_core.store.schemas import REFERENCE
 from spot_core.training.pairs import read_pairs
 from tests.spot_core.training.plain import padded_logprobs
 from tests.spot_core.training.stage import PAIRS, SETTINGS, STEPS, TOO_LONG, Stage

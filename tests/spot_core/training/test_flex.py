@@ -29,7 +29,7 @@ from transformers import PreTrainedModel
 
 from spot_core.config.train import TrainConfig
 from spot_core.errors import ConfigError, EngineError
-from spot_core.processes.ports import free_port
+from spot_core.processes.supervised import free_port
 from spot_core.training import flex
 from spot_core.training.activations import set_checkpointing
 from spot_core.training.attention import attention_kernel, trie_mask

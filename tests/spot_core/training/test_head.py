@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from spot_core.training.head import LogitBudget, LogitTransform, OutputLayer
+from spot_core.training.logprobs import LogitBudget, LogitTransform, OutputLayer
 
 VOCABULARY, WIDTH, TOKENS = 53, 12, 31
 TRANSFORMS = {

@@ -13,8 +13,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from spot_core.config.train import TrainConfig
 from spot_core.demo import STUDENT_PATH
 from spot_core.training.activations import set_checkpointing
-from spot_core.training.head import LogitBudget
-from spot_core.training.logprobs import SequenceLogProbs
+from spot_core.training.logprobs import LogitBudget, SequenceLogProbs
 from spot_core.training.objectives import loss_denominator, reward_losses, sft_losses
 from spot_core.training.pairs import Pair
 from spot_core.training.plan import RowBudget, plan_reference

@@ -220,7 +220,7 @@ def half_of_the_cores(which: int) -> Iterator[None]:
 def another_node(address: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """``spot join`` as a user runs it, in a folder of its own."""
     folder.mkdir()
-    command = [sys.executable, "-m", "flows.cli", "join", address, "--wait-minutes", "1"]
+    command = [sys.executable, "-m", "spot_cli.main", "join", address, "--wait-minutes", "1"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     with (folder / "join.log").open("wb") as log, half_of_the_cores(1):
         joined = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT)

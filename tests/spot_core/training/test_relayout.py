@@ -8,9 +8,8 @@ import pytest
 import torch
 
 from spot_core.config.train import LoraConfig
-from spot_core.training.checkpoints import find_resumable
+from spot_core.training.checkpoints import find_resumable, make_universal
 from spot_core.training.job import TrainingJob
-from spot_core.training.relayout import make_universal
 from tests.spot_core.training.many_jobs import run_together
 from tests.spot_core.training.stage import STEPS, Stage
 

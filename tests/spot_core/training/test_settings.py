@@ -20,7 +20,8 @@ from spot_core.training.checkpoints import (
     mark_complete,
     refuse_foreign,
 )
-from spot_core.training.job import TrainingJob
+from spot_core.training.job import LineTail, TrainingJob, append_line
+from spot_core.training.objectives import learning_rate
 from spot_core.training.preflight import (
     GIB,
     Room,
@@ -29,8 +30,6 @@ from spot_core.training.preflight import (
     estimate_worst_case,
     find_remedies,
 )
-from spot_core.training.reporting import LineTail, append_line
-from spot_core.training.schedule import learning_rate
 from tests.spot_core.training.models import tiny_model
 
 QWEN3_8B = Geometry.of(config_from_numbers(SpotConfig.from_profile("qwen3-8b").model.architecture))

@@ -3,9 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spot_core.training.pairs import Pair
-from spot_core.training.prefixes import PrefixIndex
+from spot_core.training.prefixes import PrefixIndex, build_trie, shared_prefix
 from spot_core.training.rows import collate
-from spot_core.training.trie import build_trie, shared_prefix
 
 # Three tokens and short sequences: prefixes, duplicates and sequences that end inside others are common.
 tokens = st.integers(0, 2)

@@ -11,8 +11,8 @@ import pytest
 from safetensors.torch import load_file
 
 from spot_core.config.train import LoraConfig, TrainConfig
-from spot_core.training.head import DEFAULT_BUDGET
 from spot_core.training.job import TrainingJob
+from spot_core.training.logprobs import DEFAULT_BUDGET
 from spot_core.training.pairs import Pair
 from spot_core.training.plan import MicroBatch, RowBudget, plan_training
 from spot_core.training.prefixes import PrefixIndex

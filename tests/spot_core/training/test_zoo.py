@@ -16,8 +16,7 @@ from spot_core.config.train import LoraConfig, TrainConfig
 from spot_core.errors import ConfigError, InputError
 from spot_core.training.adapters import add_adapters, targets
 from spot_core.training.device import Place, load_policy
-from spot_core.training.job import TrainingJob
-from spot_core.training.reporting import LineTail
+from spot_core.training.job import LineTail, TrainingJob
 from spot_core.training.support import check_model
 from spot_core.training.weights import read_tensors, tensor_shapes
 from tests.spot_core.training.many_jobs import run_together

@@ -6,6 +6,7 @@ from importlib.resources import files
 
 import pytest
 
+from spot_core.report.viewer.formulas import FORMULA_PATTERN, convert_formula, find_formulas
 from spot_core.report.viewer.page import write_viewer
 from tests.spot_core.rectification.rows import proposal, row
 from tests.spot_core.report.viewer.test_page import artifact_of, hostile_rows
@@ -27,10 +28,11 @@ def view(browser, tmp_path):
 def functions(browser):
     """A page without the policy, in which the viewer's functions can be called one by one."""
     browser.send("Page.navigate", url="about:blank")
-    for name in ("texts.js", "latex.js", "difference.js"):
-        source = files("spot_core.report.viewer").joinpath(name).read_text(encoding="utf-8")
-        # Declarations of one evaluation are seen by the next, but may not be made twice.
-        browser.value(source)
+    scripts = (files("spot_core.report.viewer") / name for name in ("formulas.js", "difference.js"))
+    # Declarations of one evaluation are seen by the next, but may not be made twice.
+    for script in (files("spot_core.web_page") / "page.js", *scripts):
+        browser.value(script.read_text(encoding="utf-8"))
+    browser.value(f"const pattern = new RegExp({json.dumps(FORMULA_PATTERN)}, 'gsu')")
     return browser
 
 
@@ -55,84 +57,24 @@ def some_rows():
         yield made
 
 
-def test_latex_becomes_a_readable_line(functions):
-    cases = {
-        "\\frac{1}{2}": "1/2",
-        "$\\frac{x+1}{2y}$": "(x+1)/(2y)",
-        "3\\frac{1}{2}": "3 1/2",
-        "\\frac{1}{2}x": "(1/2)x",
-        "\\frac12": "1/2",
-        "$x^2 + y_{10} = z^{n+1}$": "x² + y₁₀ = zⁿ⁺¹",
-        "\\( 2^{\\frac{1}{2}} \\)": "2^(1/2)",
-        "$$\\sqrt{2} \\cdot \\sqrt[3]{x+1}$$": "√2 · ³√(x+1)",
-        "\\boxed{\\text{so }90^\\circ}": "⟦so 90°⟧",
-        "$\\alpha \\le \\infty$": "α ≤ ∞",
-        "\\left( a \\right.": "( a ",
-        "$\\begin{pmatrix} 1 & 2 \\\\ 3 & 4 \\end{pmatrix}$": "( 1   2 ;  3   4 )",
-        "$\\mathbb{R}$ and $\\overline{AB}$": "ℝ and A\u0305B\u0305",
-        "$\\binom{n}{k}$": "C(n, k)",
-        "50\\% of \\$5": "50% of $5",
-        # No formulas:
-        "costs $5 and then $6": "costs $5 and then $6",
-        "= $<<5*1/2=2.5>>2.5. So $5": "= $<<5*1/2=2.5>>2.5. So $5",
-        "snake_case and 2^10": "snake_case and 2^10",
-        "\\unknown{x} C:\\path": "\\unknown{x} C:\\path",
-        "{braces} and \\": "{braces} and \\",
-        "\\frac{1}": "\\frac{1}",
-    }
-    made = functions.value(
-        f"{json.dumps(list(cases))}.map((text) => readable(text).map((p) => p.shown ?? text.slice(p.start, p.end)).join(''))"
-    )
-    assert dict(zip(cases, made, strict=True)) == cases
-
-
-def test_pieces_of_a_text_leave_nothing_out(functions):
+def texts_with_formulas(count):
+    """Texts in which formulas, and what is nearly one, stand beside each other."""
     rng = random.Random(0)
-    parts = [
-        "\\frac",
-        "{",
-        "}",
-        "^",
-        "_",
-        "$",
-        "\\(",
-        "\\)",
-        "\\text",
-        "a",
-        "12",
-        " ",
-        "\n",
-        "\\\\",
-        "\\sqrt",
-        "[3]",
-        "\\",
-        "🙂",
-    ]
-    parts += ["\\left", ".", "\\begin", "\\binom", "\\boxed", "&", "\\[", "\\]", "\\overline", "\\alpha"]
-    texts = ["".join(rng.choices(parts, k=rng.randint(0, 30))) for _ in range(3000)]
-    texts += [
-        "\\frac{" * 20_000,
-        "$a" * 50_000,
-        "\\(" * 50_000,
-        "{" * 100_000,
-        "x^" * 50_000,
-        "\\text{" * 20_000,
-    ]
-    holes = functions.value(
-        f"""{json.dumps(texts)}.filter((text) => {{
-            let at = 0;
-            for (const piece of readable(text)) {{
-                if (piece.start !== at) return true;
-                at = piece.end;
-            }}
-            return at !== text.length;
-        }})"""
+    parts = "\\frac { } ^ _ $ $$ \\( \\) \\[ \\] \\text a 12 \\\\ \\sqrt [3] \\ 🙂 \\left . \\begin{matrix} \\end{matrix} & \\alpha \\boxed{2} $x$"
+    for _ in range(count):
+        yield "".join(rng.choices([*parts.split(), " ", "\n", "\n\n"], k=rng.randint(0, 30)))
+
+
+def test_the_browser_finds_the_formulas_that_python_found(functions):
+    texts = [*texts_with_formulas(3000), "\\frac{" * 15_000, "$a" * 50_000, "\\(" * 50_000, "{" * 100_000]
+    found = functions.value(
+        f"{json.dumps(texts)}.map((text) => [...text.matchAll(pattern)].map((match) => match[0]))"
     )
-    assert holes == []
+    assert found == [find_formulas(text) for text in texts]
 
 
-@pytest.mark.parametrize("math", ["false", "true"])
-def test_no_change_is_hidden(functions, math):
+@pytest.mark.parametrize("formulas", ["null", '{pattern, known: {has: () => true, get: () => ["math", {}]}}'])
+def test_no_text_and_no_change_is_hidden(functions, formulas):
     rng = random.Random(1)
     parts = [
         "\\frac{",
@@ -157,17 +99,35 @@ def test_no_change_is_hidden(functions, math):
     ]
     hidden = functions.value(
         f"""{json.dumps(some)}.filter((texts) => [OLD, NEW].some((side) => {{
-            const runs = runsOf(texts, side, {math});
-            const there = texts.some((text, n) => n % 3 === side && text);
-            const seen = runs.some((run) => run.changed && run.text);
-            const inOneText = inOne(texts, {math}).some((run) => run.changed && run.side === side && run.text);
-            const beside = sideBySide(texts, {math}).some((line) =>
-                (side === OLD ? line.old : line.fresh).some((run) => run.changed && run.text));
-            const all = {math} || runs.map((run) => run.text).join("") === whole(texts, side);
-            return there !== seen || there !== inOneText || there !== beside || !all;
+            const formulas = {formulas};
+            const changes = (runs) => runs.filter((run) => run.changed).map((run) => run.text).join("");
+            const there = texts.filter((_, n) => n % 3 === side).join("");
+            const runs = runsOf(texts, side, formulas);
+            const all = runs.map((run) => run.text).join("") === whole(texts, side);
+            const inOneText = inOne(texts, formulas).filter((run) => run.side === side);
+            const lines = sideBySide(texts, formulas).map((line) => (side === OLD ? line.old : line.fresh));
+            const beside = lines.map((runs) => runs.map((run) => run.text).join("")).join("\\n") === whole(texts, side);
+            const marked = [runs, inOneText, lines.flat()].every((runs) => changes(runs) === there);
+            return !all || !beside || !marked || runs.some((run) => run.changed && run.mathml);
         }}))"""
     )
     assert hidden == []
+
+
+def test_formulas_are_drawn_as_mathml_and_their_texts_as_texts(functions):
+    formula = "$\\frac{1}{2} \\text{<img src=x onerror=alert(1)>\u202e}$"
+    drawn = functions.value(
+        f"(() => {{ const node = drawMathML({json.dumps(convert_formula(formula))});"
+        "document.body.replaceChildren(node); return node.outerHTML; })()"
+    )
+    assert drawn == (
+        "<math><mrow><mfrac><mn>1</mn><mn>2</mn></mfrac><mtext>&lt;img&nbsp;src=x&nbsp;onerror=alert(1)&gt;"
+        '<span class="odd">U+202E</span></mtext></mrow></math>'
+    )
+    assert functions.value(
+        "(([above, below]) => above.getBoundingClientRect().bottom <= below.getBoundingClientRect().top)"
+        "(document.querySelector('mfrac').children)"
+    )
 
 
 def test_nothing_hostile_runs(view):
@@ -244,14 +204,30 @@ def test_the_edit_is_marked_in_both_views(view):
     assert page.texts("#detail del") == page.texts("#detail del") == ["5", "5"]
     assert page.texts("#detail ins") == ["4", "4"]
     assert [text for text in page.texts(".sides .text") if "Same" in text] == ["Same line."] * 2
-    assert page.texts(".sides .text")[-1] == "So ⟦4/2⟧."
+    assert page.texts(".sides .text")[-1] == "So \\boxed{\\frac{4}{2}}."
     page.press("d")
-    assert page.texts("#detail pre")[-1] == "First 2+2=54.\nSame line.\nSo ⟦54/2⟧."
+    assert page.texts("#detail pre")[-1] == "First 2+2=54.\nSame line.\nSo \\boxed{\\frac{54}{2}}."
     assert (page.texts("#detail del"), page.texts("#detail ins")) == (["5", "5"], ["4", "4"])
-    page.press("m")
-    assert page.texts("#detail pre")[-1].endswith("So \\boxed{\\frac{54}{2}}.")
     page.press("n")
     assert page.texts(".here") == ["5"]
+
+
+def test_formulas_without_a_change_are_drawn_until_the_text_is_wanted_as_it_is(view):
+    made = row(
+        0, [proposal()], question="What is $\\frac{1}{2}$?", response="$\\sqrt{4}$ is \\(x = 3\\)", rectified="$\\sqrt{4}$ is \\(x = 2\\)",
+    )  # fmt: skip
+    page = view([made])
+    assert page.texts("math") == ["12", "4", "4"]
+    assert page.texts(".sides .text") == ["4 is \\(x = 3\\)", "4 is \\(x = 2\\)"]
+    page.press("m")
+    assert page.texts("math") == []
+    assert page.texts("#detail .text") == [
+        "What is $\\frac{1}{2}$?",
+        "1",
+        "$\\sqrt{4}$ is \\(x = 3\\)",
+        "$\\sqrt{4}$ is \\(x = 2\\)",
+    ]
+    assert page.troubles == []
 
 
 def test_keys_walk_through_the_list_and_stay_out_of_the_search_field(view):

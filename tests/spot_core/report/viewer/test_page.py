@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spot_core.artifacts import ArtifactStore, Recipe
-from spot_core.report.self_contained import as_json
 from spot_core.report.viewer import page
 from spot_core.report.viewer.page import write_viewer
+from spot_core.store import ArtifactStore, Recipe
+from spot_core.web_page import to_json
 from tests.spot_core.rectification.rows import proposal, row
 from tests.spot_core.report.viewer.hostile import TEXTS
 
@@ -57,9 +57,9 @@ def written(tmp_path, rows, **limits):
     shown = write_viewer(path, artifact_of(tmp_path / "store", rows), gamma=0.6, **limits)
     html = path.read_bytes().decode("utf-8")
     elements = Elements(html)
-    entries, about = (json.loads(text) for text in elements.inside["script"][:2])
+    entries, formulas, about = (json.loads(text) for text in elements.inside["script"][:3])
     assert shown == len(entries) == about["shown"]
-    return html, elements, entries, about
+    return html, elements, entries, about | {"formulas": dict(formulas)}
 
 
 def hostile_rows():
@@ -84,8 +84,8 @@ def test_hostile_texts_are_data_and_nothing_else(tmp_path):
     assert elements.elements == empty.elements, "texts add no element and no attribute"
     assert elements.comments == 0
     kinds = [attributes.get("type") for tag, attributes in elements.elements if tag == "script"]
-    assert kinds == ["application/json", "application/json", "module"]
-    assert html.lower().count("<script") == html.lower().count("</script") == 3
+    assert kinds == ["application/json", "application/json", "application/json", "module"]
+    assert html.lower().count("<script") == html.lower().count("</script") == 4
     assert not re.search("[\0\x07\x1b\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\r]", html)
     for entry, made in zip(entries, hostile_rows(), strict=True):
         texts = entry["texts"]
@@ -106,7 +106,7 @@ def test_only_the_viewers_own_script_and_style_may_run(tmp_path):
     [policy] = [a["content"] for tag, a in elements.elements if tag == "meta" and "http-equiv" in a]
     rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
     assert rules.pop("default-src") == "'none'"
-    for name, text in (("script", elements.inside["script"][2]), ("style", elements.inside["style"][0])):
+    for name, text in (("script", elements.inside["script"][3]), ("style", elements.inside["style"][0])):
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
         assert rules.pop(f"{name}-src") == f"'sha256-{digest}'"
     assert set(rules.values()) == {"'none'"}
@@ -114,7 +114,7 @@ def test_only_the_viewers_own_script_and_style_may_run(tmp_path):
 
 @given(value=st.recursive(anything, lambda inner: st.lists(inner, max_size=3), max_leaves=5))
 def test_json_comes_back_as_it_was_and_has_no_markup(value):
-    text = as_json(value)
+    text = to_json(value)
     assert json.loads(text) == value
     assert not set("<>&\u2028\u202e") & set(text)
     text.encode("utf-8")
@@ -139,6 +139,16 @@ def test_a_text_that_is_too_long_says_that_it_was_shortened(tmp_path, monkeypatc
     monkeypatch.setattr(page, "MOST_CHARACTERS", 1000)
     [entry] = written(tmp_path, [row(0, [proposal()], response="x" * 1234, rectified="y")])[2]
     assert entry["texts"][1].startswith("x" * 1000 + "\n… (234 more characters")
+
+
+def test_formulas_of_all_texts_are_in_the_page_once(tmp_path):
+    rows = [
+        row(n, [proposal()], question="$x^2$", answer="\\pi", response="\\(5\\)", rectified="$$7$$")
+        for n in range(3)
+    ]
+    _, _, _, about = written(tmp_path, [*rows, row(3, [proposal("refused")], response="$y^2$ \\unknown")])
+    assert about["formulas"].keys() == {"$x^2$", "\\pi", "\\(5\\)", "$$7$$", "$y^2$"}
+    assert about["all_formulas"] is True
 
 
 @pytest.mark.parametrize("status", ["refused", "oracle_error", "pending"])

@@ -1,1 +1,0 @@
-"""Filter and rectify through a Ray cluster of two workers, beside the same on one machine."""

@@ -1,0 +1,1 @@
+"""The workshop in which the demo student of `spot_core/demo/student` was made."""
