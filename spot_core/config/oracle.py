@@ -27,7 +27,7 @@ class Price(Section):
 
 
 class CalculatorOracleConfig(Section):
-    """Recomputes written arithmetic exactly: the first wrong step and all that follows from it. Costs nothing."""
+    """Recomputes equations of whole numbers: corrects wrong results and what follows from them. Costs nothing."""
 
     kind: Literal["calculator"] = "calculator"
     """Which Oracle this is."""

@@ -28,6 +28,7 @@ from spot_core.inference.served import ServedChatModel
 from spot_core.models import resolve_model
 from spot_core.oracles.base import ChatClient, Oracle
 from spot_core.oracles.budget import Budget, Spending
+from spot_core.oracles.calculator import CalculatorOracle
 from spot_core.oracles.human import Edits, HumanOracle
 from spot_core.oracles.imported import ImportedOracle
 from spot_core.oracles.model import ModelOracle
@@ -110,8 +111,6 @@ async def open_oracles(
                 name += f" ({names[name]})"
             match oracle:
                 case CalculatorOracleConfig():
-                    from spot_core.oracles.calculator import CalculatorOracle  # noqa: PLC0415 - SymPy: half a second
-
                     oracles.append(CalculatorOracle())
                 case HumanOracleConfig():
                     oracles.append(HumanOracle(edits))

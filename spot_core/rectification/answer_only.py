@@ -7,26 +7,20 @@ never where the reasoning arrives at the new one or where the statement of the a
 import re
 from fractions import Fraction
 
-from sympy import Rational
-
 from spot_core.change_ratio import edit_regions
 from spot_core.checker.notation import normalised, same_spelling
 from spot_core.checker.quantity import read_quantity
-from spot_core.oracles.arithmetic.expressions import evaluate
-from spot_core.oracles.arithmetic.finding import find_equations
-from spot_core.oracles.arithmetic.numbers import NotComputableError
-from spot_core.oracles.arithmetic.tokens import Kind, Token, tokenize
+from spot_core.oracles.calculator import Token, chain_at, number_at, tokenize
 from spot_core.rectification.endings import Ending, read_ending
 
 SHORTEST_FORMULA = 3
 """Characters of a formula or word that can be looked for in a text; shorter ones stand everywhere."""
 
-_MATHS = frozenset((Kind.NUMBER, Kind.OPERATOR, Kind.EQUALS, Kind.SYMBOL, Kind.FRACTION))
+_MATHS = frozenset(("number", "operator", "equals", "symbol"))
 _LISTED = re.compile(r"[^\n.]{0,30}\b(?:or|and)\b[^\n.]{0,30}|,[^\n.+*/]{0,12}")
 """Between two values that are named as alternatives: `x = 7 or x = `."""
 _LAST_SENTENCE = re.compile(r"(?:.*(?:\n|[.!?;]\s))?", re.DOTALL)
 _DEGREES = re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ)|°")
-_BOXED = re.compile(r"\\f?boxed\s*\{([^{}]*)\}")
 _AT_EQUALS = re.compile(r"(?:=|≈|\\approx)[\s$&\\({]*\Z")
 _LETTER = re.compile(r"[\W_]{0,4}(?:\\(?:text|mathrm|mathbf)\w{0,6}\{)?\W{0,4}([A-Za-z])\W{0,6}")
 _SPACING = re.compile(r"\\(?:left|right|[,;:! ])|\$")
@@ -52,9 +46,9 @@ def is_answer_only(rejected: str, chosen: str, question: str) -> bool:
     is_result = _AT_EQUALS.search(new.reasoning) is not None
     if (edited or is_result) and _overwrites_a_result(new, old_value, new_value):
         return True
-    if is_result and any(token.kind is Kind.OPERATOR for token in _left_side(tokens)):
+    if is_result and any(token.kind == "operator" for token in _left_side(tokens)):
         return False  # the answer is the result of a step of its own
-    given = {_value(token) for token in tokenize(question) if token.kind is Kind.NUMBER}
+    given = {token.value for token in tokenize(question) if token.value is not None}
     return _ends_in_old_number(
         new.reasoning, tokens, old_value, new_value, given=given, numbers_tell=not edited and not is_result
     )
@@ -67,19 +61,8 @@ def _blanks(match: re.Match[str]) -> str:
 def _number(answer: str) -> Fraction | None:
     """The value of an answer that is one written number, with sign and unit or not."""
     quantity = read_quantity(normalised(answer))
-    numbers = [token for token in tokenize(answer) if token.kind is Kind.NUMBER]
-    if quantity is None or len(numbers) != 1 or _value(numbers[0]) != abs(quantity.value):
-        return None
-    return quantity.value
-
-
-def _value(token: Token) -> Fraction:
-    assert token.value is not None
-    return _fraction(token.value)
-
-
-def _fraction(value: Rational) -> Fraction:
-    return Fraction(int(value.p), int(value.q))
+    written = [token.value for token in tokenize(answer) if token.value is not None]
+    return quantity.value if quantity is not None and written == [abs(quantity.value)] else None
 
 
 def _edited_numbers(old: list[Token], new: list[Token]) -> set[Fraction | None]:
@@ -88,25 +71,28 @@ def _edited_numbers(old: list[Token], new: list[Token]) -> set[Fraction | None]:
     keys = [
         [(token.kind, token.text if token.value is None else token.value) for token in side] for side in sides
     ]
-    touched = [
-        token
+    return {
+        token.value
         for region in edit_regions(*keys)
         for token in (
             *sides[0][region.rejected_start : region.rejected_end],
             *sides[1][region.chosen_start : region.chosen_end],
         )
-    ]
-    return {_value(token) if token.kind is Kind.NUMBER else None for token in touched}
+    }
 
 
 def _overwrites_a_result(new: Ending, old_value: Fraction, new_value: Fraction) -> bool:
     """Whether y⁺ writes the new value behind an expression that is the old one: `80 - 48 = 64` for `80 - 48 = 32`."""
-    for equation in find_equations(_BOXED.sub(r"\1", new.stated)):
-        if new_value not in [_fraction(result.written) for result in equation.results]:
+    tokens = tokenize(new.stated)
+    for index in range(len(tokens)):
+        if tokens[index - 1].kind in ("operator", "equals"):
+            continue
+        members, _ = chain_at(tokens, index)
+        if new_value not in [member.numbers[0].value for member in members[1:] if not member.operators]:
             continue
         try:
-            exact = [_fraction(evaluate(expression.root)) for expression in equation.expressions]
-        except NotComputableError:
+            exact = [member.value() for member in members if member.operators]
+        except ArithmeticError:
             continue
         if old_value in exact and new_value not in exact:
             return True
@@ -129,9 +115,9 @@ def _ends_in_old_number(
     results = [(value, end) for value, end in _results(tokens) if value in (old_value, new_value)]
     statement = _sentence_of_statement(text)
     numbers = [
-        (_value(token), token.start)
+        (token.value, token.start)
         for token in tokens
-        if token.kind is Kind.NUMBER and not (token.start >= statement and _value(token) in given)
+        if token.value is not None and not (token.start >= statement and token.value in given)
     ]
     if not results:
         last_number = numbers[-1][0] if numbers else None
@@ -150,24 +136,19 @@ def _ends_in_old_number(
 def _results(tokens: list[Token]) -> list[tuple[Fraction, int]]:
     """Value and end of every number that stands right of an equals sign or an annotation and is no operand."""
     found = []
-    for index, token in enumerate(tokens[:-1]):
-        if token.kind not in (Kind.EQUALS, Kind.CLOSE_NOTE):
-            continue
-        minus = tokens[index + 1].kind is Kind.OPERATOR and tokens[index + 1].text == "-"
-        number, *rest = [*tokens[index + 1 + minus : index + 3 + minus], None]
-        if number is None or number.kind is not Kind.NUMBER:
-            continue
-        if rest and rest[0] is not None and rest[0].kind is Kind.OPERATOR:
-            continue
-        found.append((-_value(number) if minus else _value(number), number.end))
+    for index, token in enumerate(tokens):
+        if token.kind == "equals" and (number_and_end := number_at(tokens, index + 1)):
+            number, end = number_and_end
+            if tokens[end].kind != "operator":
+                found.append((number.value, number.end))
     return found
 
 
 def _left_side(tokens: list[Token]) -> list[Token]:
     """What stands to the left of the last equals sign, up to the one before it or the beginning of its phrase."""
-    equals = max((index for index, token in enumerate(tokens) if token.kind is Kind.EQUALS), default=0)
+    equals = max((index for index, token in enumerate(tokens) if token.kind == "equals"), default=0)
     first = equals
-    while first and tokens[first - 1].kind not in (Kind.EQUALS, Kind.BREAK):
+    while first and tokens[first - 1].kind not in ("equals", "break"):
         first -= 1
     return tokens[first:equals]
 

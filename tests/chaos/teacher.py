@@ -5,8 +5,7 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
-from spot_core.oracles.arithmetic.carry import NothingWrongError, corrected
-from spot_core.oracles.arithmetic.rewriting import CannotCarryError
+from spot_core.oracles.calculator import NoCorrectionError, correct
 from spot_core.oracles.prompting import END, START
 
 _PROMPT = Template(files("spot_core.oracles.prompts").joinpath("with_answer.txt").read_text(encoding="utf-8"))
@@ -18,8 +17,8 @@ def edited(body: dict[str, Any]) -> str:
     assert found is not None, "a prompt of with_answer.txt"
     response = found["response"]
     try:
-        text = corrected(response, found["question"])
-    except (NothingWrongError, CannotCarryError):
+        text = correct(response, found["question"])
+    except NoCorrectionError:
         text = response
     return f"{START}\n{text}\n{END}"
 

@@ -1,1 +1,0 @@
-"""What the calculator Oracle repairs of real wrong responses and of injected slips, and what it must never touch."""
