@@ -40,8 +40,8 @@ INTERRUPTED_AFTER = 10
 """Steps that are done, and reported, when a job is interrupted."""
 
 
-_FEW_BYTES = 2**16
-"""Of constants that DeepSpeed makes once."""
+_FEW_BYTES = 2**20
+"""Of constants that DeepSpeed makes once, and of the buffers of tiny models."""
 
 
 class InterruptedRun(Exception):  # noqa: N818
