@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from spot_core.datasets.files import Record, is_missing, value_at
+from spot_core.datasets.readers import Record, is_missing, value_at
 from spot_core.errors import InputError
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from spot_core.config.questions import ColumnMapping, FileQuestions, GeneratorQuestions, HubQuestions
 from spot_core.datasets.census import Census
-from spot_core.datasets.files import (
+from spot_core.datasets.readers import (
     SHOWN_CHARS,
     Record,
     RowSource,

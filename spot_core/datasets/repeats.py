@@ -1,13 +1,9 @@
-"""What a text says, whatever its case, white space, punctuation and LaTeX spacing.
+"""Finds questions that were asked before: in the same wording, or nearly so.
 
-It becomes tokens of two kinds. *Words* may differ a little between two versions of a question. *Marks* may not: with
-another number, operator, bracket, LaTeX command, variable or negation it is another question.
-
-Finds questions of a source that were asked before: in the same wording, or nearly so.
-
-MinHash proposes pairs that look alike; what counts is their exact similarity, so hashing sets no question aside that
-is not alike. Only questions with the same numbers and formulas are compared: "Compute 48+8." and "Compute 47+8."
-differ in one character and are two questions.
+A text becomes tokens of two kinds, whatever its case, white space, punctuation and LaTeX spacing. *Words* may differ a
+little between two versions of a question. *Marks* may not: with another number, operator, bracket, LaTeX command,
+variable or negation it is another question ("Compute 48+8." and "Compute 47+8." differ in one character). MinHash
+proposes pairs that look alike; their exact similarity decides, so hashing sets no question aside that is not alike.
 """
 
 import re

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from spot_core.config.checker import require_kind
 from spot_core.config.questions import ColumnMapping
-from spot_core.datasets.files import Record, is_missing, value_at
+from spot_core.datasets.readers import Record, is_missing, value_at
 
 UNKNOWN_FINISH_REASON = "unknown"
 """What imported responses get whose source does not say how they ended."""

@@ -68,7 +68,15 @@ class Policy:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._runner:
-            self._runner.run(self._model.close())
+            self._runner.run(self._end())
+
+    async def _end(self) -> None:
+        """Ends the server, and what an exception from a signal's handler has left behind, such as a server that starts."""
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        await self._model.close()
 
     @property
     def starts(self) -> int:

@@ -9,7 +9,7 @@ from spot_core.config.imported import CorrectionColumns, ImportedOracleConfig
 from spot_core.config.questions import FileQuestions
 from spot_core.datasets import content_digest
 from spot_core.datasets.census import Census
-from spot_core.datasets.files import Record, open_file
+from spot_core.datasets.readers import Record, open_file
 from spot_core.datasets.rows import RowProblem, question_text, text_of
 from spot_core.oracles.base import Failure, Proposal
 from spot_core.oracles.markers import bare_correction

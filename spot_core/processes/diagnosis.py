@@ -1,8 +1,6 @@
-"""What the lines of an engine's log are worth to a person who reads the run.
+"""Says in a plain sentence why a process failed: cause and remedy, from its exit status and the lines of its log.
 
-Says in a plain sentence why a process failed: cause and remedy, from its exit status and what it printed.
-
-Who starts a process has a table of symptoms for it; those that any process can show are here. What stands first in the
+Who starts a process has a table of symptoms for it; those that any process can show are here. The first symptom in the
 log is the cause: what follows are often its effects, which name other things.
 """
 

@@ -1,7 +1,4 @@
-"""Streams of Arrow data, cut into tables of one size whatever the pieces they came in.
-
-Writes one artifact: rows through a journal, parts in Parquet, the manifest last.
-"""
+"""Writes one artifact: rows through a journal, parts in Parquet of equal size, the manifest last."""
 
 import logging
 import os

@@ -1,9 +1,8 @@
 """Resumable checkpoints on disk: which are complete, whether one fits the job, and what is thrown away.
 
 DeepSpeed writes the state of a step into a folder of its own; the marker is renamed into it last. A folder
-without a marker does not count. No torch here: `launch` looks before it starts anything.
-
-Takes a checkpoint to another number of ranks: DeepSpeed's universal format, one file per parameter.
+without a marker does not count. For another number of ranks a checkpoint is converted to DeepSpeed's universal format,
+one file per parameter. No torch here: `launch` looks before it starts anything.
 """
 
 import json

@@ -1,11 +1,10 @@
-"""log π of predicted tokens from hidden states, without a (tokens × vocabulary) matrix alive at once.
+"""Log-probs of responses under a Hugging Face causal language model, from rows of tokens.
 
     log π(t) = z_t − log Σ_v exp z_v          z = softcap · tanh(scale · (W h + b) / softcap)
 
-The logits are made chunk by chunk over tokens. While all of them together are few, their softmax is kept for the
-backward pass; else the backward pass makes each chunk again. Either way the gradient is made in place.
-
-Log-probs of responses under a Hugging Face causal language model, from rows of tokens.
+No (tokens × vocabulary) matrix is ever whole: logits are computed in chunks of tokens. While all of them together are
+few, their softmax is kept for the backward pass; otherwise the backward pass computes each chunk again. Either way the
+gradient is computed in place.
 """
 
 from dataclasses import dataclass

@@ -1,10 +1,9 @@
-"""What is watched at every optimizer step: sums over micro-batches and ranks, and the row made of them.
+"""What is reported of every optimizer step: sums over micro-batches and ranks, and the utilisation of the GPUs.
 
-Model FLOPs utilisation: the arithmetic that a step needs, over what the devices could have done in its time.
-
-Counted is what the method cannot do without, in multiplications and additions: every node of a trie once, its
-attention to the path above it, the vocabulary only where a token is predicted. What gradient checkpointing
-computes again, padding, and masked attention earn nothing, nor do norms, biases and softmax.
+Model FLOPs utilisation is the arithmetic that a step needs over what the devices could have done in its time. Counted
+is what the method cannot do without, in multiplications and additions: every node of a trie once, its attention to the
+path above it, the vocabulary only where a token is predicted. What gradient checkpointing computes again, padding, and
+masked attention do not count, nor do norms, biases and softmax.
 """
 
 import sys

@@ -4,11 +4,8 @@
 
 Every function takes tensors of shape (pairs,) and returns the loss of each pair, not their mean.
 Source: Surgical Post-Training (arXiv 2603.01683); δ as in TRL's former `bco_pair`, but made once a step.
-
-The learning rate as a pure function of the step, so that a resume needs no scheduler state.
 """
 
-import math
 from typing import Any
 
 import torch
@@ -99,22 +96,3 @@ class Delta:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.value, self._pairs = float(state["value"]), int(state["pairs"])
-
-
-def learning_rate(settings: TrainConfig, step: int, steps: int) -> float:
-    """Learning rate of optimizer step ``step`` (from 0) of ``steps``: linear warm-up, then the scheduler's course.
-
-    The warm-up begins at 1/warm-up steps of the peak, not at 0: no step is without effect.
-    """
-    warmup = math.ceil(settings.warmup_ratio * steps)
-    if step < warmup:
-        return settings.learning_rate * (step + 1) / warmup
-    progress = (step - warmup) / max(1, steps - warmup)
-    match settings.scheduler:
-        case "cosine":
-            factor = 0.5 * (1.0 + math.cos(math.pi * progress))
-        case "linear":
-            factor = 1.0 - progress
-        case "constant":
-            factor = 1.0
-    return settings.learning_rate * factor

@@ -1,9 +1,11 @@
-"""Which pairs are computed at which optimizer step, on which rank, in which row: decided before training.
+"""Which pairs are computed at which optimizer step, on which rank, in which row, and at which learning rate.
 
 A pure function of the pairs, the world size, the budgets and the seed. The pairs of a step depend on the seed
-alone, so ranks and packing change the result by rounding only.
+alone, so ranks and packing change the result by rounding only. Since all of it is known before training, a resume needs
+no state of a scheduler.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -152,3 +154,22 @@ def _stretch(groups: list[list[Row]], count: int) -> list[MicroBatch]:
         at = groups.index(largest)
         groups[at : at + 1] = [largest[: len(largest) // 2], largest[len(largest) // 2 :]]
     return [tuple(group) for group in groups]
+
+
+def learning_rate(settings: TrainConfig, step: int, steps: int) -> float:
+    """Learning rate of optimizer step ``step`` (from 0) of ``steps``: linear warm-up, then the scheduler's course.
+
+    The warm-up begins at 1/warm-up steps of the peak, not at 0: no step is without effect.
+    """
+    warmup = math.ceil(settings.warmup_ratio * steps)
+    if step < warmup:
+        return settings.learning_rate * (step + 1) / warmup
+    progress = (step - warmup) / max(1, steps - warmup)
+    match settings.scheduler:
+        case "cosine":
+            factor = 0.5 * (1.0 + math.cos(math.pi * progress))
+        case "linear":
+            factor = 1.0 - progress
+        case "constant":
+            factor = 1.0
+    return settings.learning_rate * factor

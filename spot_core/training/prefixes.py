@@ -1,4 +1,4 @@
-"""Token tries: sequences merged by common prefix into one row, every distinct prefix computed once.
+"""Shared prefixes: token tries, in which every distinct prefix is one path, and the size of a trie before it is built.
 
 A row lists the nodes of a forest depth first. With ``end[k]`` the index just past the subtree of node k,
 
@@ -7,8 +7,6 @@ A row lists the nodes of a forest depth first. With ``end[k]`` the index just pa
 so each sequence sees its own prefix and nothing else. A sequence is not a leaf but a path: it may end at an
 inner node, and a duplicate is a second path over the same nodes. An *edge* is a node predicted from its parent
 as response token by at least one sequence; a node with several children is so scored once per child.
-
-How many tokens any set of pairs takes in one row, without building it.
 """
 
 from array import array

@@ -45,9 +45,8 @@ from spot_core.training.job import TrainingJob, append_line
 from spot_core.training.layout import choose_layout
 from spot_core.training.logprobs import SequenceLogProbs
 from spot_core.training.metrics import ModelFlops, StepSums, measure_peak
-from spot_core.training.objectives import learning_rate
 from spot_core.training.pairs import Pair, Reference
-from spot_core.training.plan import MicroBatch, Step, plan_training
+from spot_core.training.plan import MicroBatch, Step, learning_rate, plan_training
 from spot_core.training.preflight import GIB
 from spot_core.training.rope import boundaries
 from spot_core.training.rows import collate

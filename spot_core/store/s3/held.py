@@ -1,6 +1,5 @@
-"""What lies beside the generations of an artifact: logs, and files that are exchanged with a person.
-
-What the holder of a lease may do in an object store: complete an artifact, set one aside, remove one.
+"""What the holder of a lease may do in an object store: complete an artifact, set one aside, remove one, and keep files
+beside its generations (logs, and files that are exchanged with a person).
 """
 
 import logging

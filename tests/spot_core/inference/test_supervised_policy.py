@@ -1,6 +1,9 @@
 """A server that dies is started again and asked only for what is missing, as long as that leads anywhere."""
 
+import asyncio
 import json
+import os
+import signal
 import socket
 import sys
 import threading
@@ -15,6 +18,7 @@ from spot_core.config.engine import EngineConfig, SamplingConfig
 from spot_core.demo import STUDENT_PATH
 from spot_core.errors import ConfigError, EngineError
 from spot_core.inference import server
+from spot_core.inference.client import ModelClient
 from spot_core.inference.policy import Policy, Request
 from spot_core.pipeline.rollout import sample_responses
 from spot_core.processes.supervised import free_port
@@ -124,6 +128,33 @@ def test_a_server_that_never_answers_is_given_up_and_ended(tmp_path, monkeypatch
     assert not [
         p for p in psutil.Process().children(recursive=True) if "time.sleep(99)" in " ".join(p.cmdline())
     ]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("when", ["starting", "answering"])
+def test_a_signal_ends_the_server_whether_it_starts_or_answers(tmp_path, monkeypatch, when):
+    """As the handler of SIGTERM does that Prefect sets: it raises in the midst of whatever the main thread does."""
+    never = "import time; print('up'); time.sleep(999)"
+    monkeypatch.setattr(server, "server_command", lambda *_: [sys.executable, "-c", never])
+    if when == "answering":
+        monkeypatch.setattr(server.VllmServer, "_wait_until_healthy", lambda self: None)
+        monkeypatch.setattr(ModelClient, "complete", lambda *_, **__: asyncio.sleep(999))
+
+    class TerminatedError(BaseException):
+        pass
+
+    def raise_terminated(*_):
+        raise TerminatedError
+
+    before = signal.signal(signal.SIGUSR1, raise_terminated)
+    threading.Timer(3, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+    engine = ENGINE.model_copy(update={"startup_timeout_seconds": 900})
+    try:
+        with pytest.raises(TerminatedError), Policy(tmp_path, engine, log_folder=tmp_path) as policy:
+            policy.answer(requests(5), SAMPLING, lambda *_: None)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert not [p for p in psutil.Process().children(recursive=True) if never in p.cmdline()]
 
 
 def test_the_server_starts_with_the_first_question_and_ends_with_the_context(tmp_path, vllm):

@@ -12,8 +12,7 @@ import torch
 
 from spot_core.config.train import TrainConfig
 from spot_core.training.job import TrainingJob
-from spot_core.training.objectives import learning_rate
-from spot_core.training.plan import RowBudget, plan_training
+from spot_core.training.plan import RowBudget, learning_rate, plan_training
 from spot_core.training.prefixes import PrefixIndex
 from tests.spot_core.training.many_jobs import run_together
 from tests.spot_core.training.models import tiny_model

@@ -13,9 +13,8 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from spot_core.config.train import LoraConfig, TrainConfig
 from spot_core.training.adapters import add_adapters
 from spot_core.training.launch import launch
-from spot_core.training.objectives import learning_rate
 from spot_core.training.pairs import Pair, read_pairs
-from spot_core.training.plan import RowBudget, plan_training
+from spot_core.training.plan import RowBudget, learning_rate, plan_training
 from spot_core.training.prefixes import PrefixIndex
 from tests.spot_core.training.test_engine import PAIRS, Stage
 from tests.spot_core.training.test_logprobs import padded_logprobs

@@ -21,7 +21,7 @@ from spot_core.training.checkpoints import (
     refuse_foreign,
 )
 from spot_core.training.job import LineTail, TrainingJob, append_line
-from spot_core.training.objectives import learning_rate
+from spot_core.training.plan import learning_rate
 from spot_core.training.preflight import (
     GIB,
     Room,

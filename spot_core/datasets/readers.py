@@ -1,11 +1,7 @@
-"""One row of a source before anything is known about its columns.
-
-Reads rows of JSON Lines, JSON, CSV and Parquet files; a row that cannot be read is handed on with the reason.
+"""Reads raw rows of files and of data sets on the Hugging Face hub; a row that cannot be read is kept with the reason.
 
 JSON Lines is decoded line by line, so that one bad byte costs one row. CSV goes through the standard reader because
 it knows the line of every row, also after quoted newlines; pandas and Arrow do not.
-
-Reads rows of a data set that `datasets.load_dataset` finds (hub, its cache, or a local folder).
 """
 
 import csv
